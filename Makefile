@@ -1,0 +1,59 @@
+# The two commands: `make demo` and `make test`. Both need only Python 3.11+ with venv; uv is used when it is there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+PORT ?= 8080
+
+ifdef UV
+INSTALL = VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r
+else
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+endif
+
+.PHONY: demo test install lint lock bench pictures clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
+
+# A virtual environment that runs this checkout: the locked packages, this folder on the path, a `bridge` command.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bridge needs Python 3.11 or newer; choose one with: make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c "import pathlib, sysconfig; pathlib.Path(sysconfig.get_paths()['purelib'], 'bridge_checkout.pth').write_text('$(CURDIR)\n')"
+	@printf '#!%s\nfrom bridge.cli import main\nmain()\n' '$(CURDIR)/$(BIN)/python' > $(BIN)/bridge && chmod +x $(BIN)/bridge
+	@touch $@
+
+$(VENV)/.run: requirements.txt $(VENV)/.made
+	@$(INSTALL) requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.made
+	@$(INSTALL) requirements-dev.txt
+	@touch $@ $(VENV)/.run
+
+install: $(VENV)/.run ## .venv with the locked packages and the `bridge` command
+
+demo: $(VENV)/.run ## the whole story on this machine, no account needed (ONCE=1: ends by itself)
+	@$(BIN)/bridge demo --port $(PORT) $(if $(ONCE),--once)
+
+test: $(VENV)/.dev ## the test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## format, lint, strict types, the import contract
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.dev ## what accepting an event costs, beside the same server without a store
+	@$(BIN)/python -m benchmarks.accept
+
+lock: ## new lock files from pyproject.toml (needs uv)
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt pyproject.toml
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -c requirements.txt --group dev -o requirements-dev.txt pyproject.toml
+	@$(BIN)/python tools/lock.py stamp
+
+clean: ## everything that was made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis dist

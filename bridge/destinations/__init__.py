@@ -1,0 +1,70 @@
+"""Where messages go. One module each, all of the same form (`DestinationModule`), none knows another.
+
+`payload` and `judge` are pure: a message in, JSON out; an answer in, a typed error out. `open` gives the object that
+talks. Platforms' own libraries are imported inside `open`, so that `bridge check` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bridge.destinations import console, slack
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.message import Message
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["DESTINATIONS", "PLANNED", "Destination", "DestinationModule"]
+
+
+class Destination(Protocol):
+    """One configured place. Every method raises nothing but DeliveryError and what asyncio raises on cancellation."""
+
+    can_edit: bool
+    can_thread: bool
+
+    def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
+        """Return the rate limits that one request counts against."""
+        ...
+
+    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+        """Post a new message, in `thread`'s thread if given; return where it is."""
+        ...
+
+    async def edit(self, message: Message, receipt: Receipt) -> Receipt:
+        """Make the message at `receipt` show `message`."""
+        ...
+
+    async def check(self) -> Health:
+        """Ask, without posting, whether this destination would take a message."""
+        ...
+
+
+class DestinationModule(Protocol):
+    """What a module in this folder has."""
+
+    LABEL: str  # "Slack"
+    PERSON: str  # the key under `people` that holds its ids: "slack"
+    Options: type[DestinationOptions]
+
+    @staticmethod
+    def payload(message: Message, options: Any) -> dict[str, Any]:
+        """Return the JSON of `message`, within every limit of the platform."""
+        ...
+
+    @staticmethod
+    def open(name: str, options: Any, session: aiohttp.ClientSession) -> Destination:
+        """Return the destination that talks through `session`."""
+        ...
+
+
+DESTINATIONS: dict[str, DestinationModule] = {
+    "console": console,
+    "slack": slack,
+}
+
+# Named by the contract and not there yet: refused with these words instead of "unknown".
+PLANNED = frozenset(
+    "discord teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split()
+)

@@ -1,0 +1,225 @@
+"""What happened, in one vocabulary for all senders.
+
+The words are OpenTelemetry's (``cicd.*``, ``vcs.*``: pipeline, run, task, result, repository, ref, change request)
+wherever it has one; its ``pending``, ``executing``, ``cancellation`` and ``skip`` are called ``queued``, ``running``,
+``cancelled`` and ``skipped`` here, and it has no word for ``waiting`` (for a human).
+https://opentelemetry.io/docs/specs/semconv/registry/attributes/cicd/
+
+Nothing here knows a sender, a chat, a clock or a file. All times are aware and in UTC; all durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What an event is about."""
+
+    PIPELINE = "pipeline"  # a whole run
+    TASK = "task"  # a job within it
+    DEPLOYMENT = "deployment"
+    PUSH = "push"
+    CHANGE_REQUEST = "change_request"
+    RELEASE = "release"
+    ALERT = "alert"
+    AUDIT = "audit"
+
+
+class Status(StrEnum):
+    """Where a run, task or deployment is, or how it ended."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"  # for a human: an approval, a manual gate
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILURE = "failure"  # a tool exited non-zero
+    ERROR = "error"  # the CI system's fault
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"  # a word of the sender that we do not know: shown, never taken for success
+
+    @property
+    def finished(self) -> bool:
+        return self in FINISHED
+
+    @property
+    def unsuccessful(self) -> bool:
+        return self in UNSUCCESSFUL
+
+
+UNSUCCESSFUL = frozenset({Status.FAILURE, Status.ERROR, Status.TIMEOUT})
+FINISHED = UNSUCCESSFUL | {Status.SUCCESS, Status.CANCELLED, Status.SKIPPED}
+
+
+class Change(StrEnum):
+    """A result compared with the one before it on the same track."""
+
+    BROKEN = "broken"
+    STILL_FAILING = "still_failing"
+    FIXED = "fixed"
+    STILL_PASSING = "still_passing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef:
+    """Which run an event belongs to.
+
+    `id` is the sender's, stable over all events of one run, as text. `attempt` counts re-runs from 1; it is None where
+    the sender does not count them. `number` is what people call the run (``#41``) and what tracks are ordered by.
+    """
+
+    id: str
+    number: int | None = None
+    attempt: int | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A job within a run. `step` is the step or command that failed first; `attempt` as in RunRef."""
+
+    id: str
+    name: str
+    status: Status = Status.UNKNOWN
+    url: str | None = None
+    step: str | None = None
+    attempt: int | None = None
+    created_at: datetime | None = None  # when the sender made the task (a re-run makes it anew)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration: float | None = None
+    changed_at: datetime | None = None  # when the sender says that the task took this status
+    note: str | None = None  # what the sender says about it (an annotation, a notification)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened. What the sender did not say is None (or empty), never guessed."""
+
+    source: str  # the configured name: POST /webhooks/NAME
+    type: str  # the source's type: "github", "cirrus"
+    kind: Kind
+    status: Status = Status.UNKNOWN
+    repository: str | None = None  # "owner/name"
+    repository_url: str | None = None
+    branch: str | None = None  # None on a tag; a pull request's branch is its head
+    tag: str | None = None
+    default_branch: str | None = None
+    pull_request: int | None = None
+    draft: bool | None = None
+    fork: bool | None = None
+    private: bool | None = None
+    sha: str | None = None
+    title: str | None = None  # the commit's or pull request's title: one line
+    message: str | None = None  # the commit's whole message, where known
+    author: str | None = None  # the login, else the name
+    author_name: str | None = None
+    author_email: str | None = None
+    pipeline: str | None = None  # the workflow's, check's or CI's name
+    run: RunRef | None = None  # also set for pushes, releases, ...: what makes two events "the same thing"
+    task: Task | None = None  # kind task: the task itself
+    tasks: tuple[Task, ...] = ()  # all tasks, where one event brings them all
+    environment: str | None = None
+    labels: tuple[str, ...] = ()
+    url: str | None = None  # the page a reader wants to open
+    action: str | None = None  # the sender's word for what happened: "opened", "published"
+    description: str | None = None  # the sender's sentence about the state, if any
+    trigger: str | None = None  # push, pull_request, schedule, ...
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration: float | None = None
+    changed_at: datetime | None = None  # when the object took this state, by the sender's clock
+    restarted: bool = False  # the sender says that the run left a final state: a new attempt begins
+    facts: tuple[tuple[str, str], ...] = ()  # more that is worth showing: (label, text)
+    # -- set by bridge
+    id: str | None = None
+    received_at: datetime | None = None
+    change: Change | None = None  # set by fold, on a result
+    failing_since: datetime | None = None  # with change: when the present row of failures began (fixed: had begun)
+    failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
+    overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
+
+    def with_(self, **changes: Any) -> Event:
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A request that has nothing for chat, and why, in words for its sender's owner."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A request as data. Header names are lower case; the body is the raw bytes that were signed."""
+
+    source: str
+    headers: dict[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes a delivery the same as one seen before.
+
+    `key`: the same key is always a duplicate (the sender's delivery id, or a digest of the body).
+    `repeatable`: the sender may rightly send these very bytes again as news (Cirrus re-runs). Then an equal key is
+    only a duplicate when it changes nothing in what is known of the run, or when `sent_at` (by the sender's unsigned
+    clock) is not later than that of the one seen before.
+    """
+
+    key: str
+    repeatable: bool = False
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that is known of one run: the newest event's words with everything that earlier ones said.
+
+    `version` grows with every visible change; a living message shows one version. `attempt` counts from 1.
+    `following` names the living messages that this run has opened (see `bridge.route`).
+    """
+
+    key: str
+    event: Event  # merged; its kind is the run's own, never `task`
+    seen: bool = False  # False: known from task events only, nothing said about the run itself yet
+    attempt: int = 1
+    version: int = 0
+    tasks: tuple[Task, ...] = ()
+    following: tuple[str, ...] = ()
+    first_at: datetime | None = None  # received_at of its first event
+    restart_evidence: datetime | None = None  # creation of the newest task seen in this run, by the sender's clock
+
+    @property
+    def status(self) -> Status:
+        return self.event.status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One finished attempt on a track. `order` is (run number or start time, attempt)."""
+
+    order: tuple[float, int]
+    status: Status
+    run: str  # the run's id
+    at: datetime
+    number: int | None = None
+    sha: str | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """What runs are compared with: the newest results of one branch, tag family or pull request, oldest first."""
+
+    key: str
+    results: tuple[Result, ...] = field(default=())

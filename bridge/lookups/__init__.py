@@ -1,0 +1,29 @@
+"""What a sender's API knows beyond its webhooks. One module per source type that has an API worth asking.
+
+A lookup runs in the worker, never while the sender waits. `bridge.deliver` gives it a time limit, keeps its answer per
+state of a run, and does without it when the API is slow, wrong or away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from bridge.event import Run
+from bridge.lookups import cirrus
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class LookupModule(Protocol):
+    """What a module in this folder has."""
+
+    API_URL: str  # the documented address; `api_url` of the source replaces it
+
+    @staticmethod
+    async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token: str | None) -> Run:
+        """Return `run` with what the API adds; what the webhooks said is never replaced. Raises LookupFailed."""
+        ...
+
+
+LOOKUPS: dict[str, LookupModule] = {"cirrus": cirrus}

@@ -1,0 +1,92 @@
+"""What is to be told, before any chat's dialect: a small tree of text.
+
+Trust is carried by structure. Every `text` here is plain, unescaped characters, whether a template or an event wrote
+them; what is bold, a link or a mention is said by the node around it. A destination escapes each text for the place
+where it puts it, and so nothing that came from an event can mention, link or break anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.event import Change, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of one line. `link` is an absolute http(s) address. A "\\n" in `text` is a line break."""
+
+    text: str
+    bold: bool = False
+    italic: bool = False
+    strike: bool = False
+    code: bool = False
+    link: str | None = None
+
+
+Spans = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    items: tuple[Spans, ...]
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    text: str
+
+
+Block = Paragraph | Heading | Bullets | Quote | Code
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link shown as a button."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message, the same for every chat.
+
+    `mentions` are the chat's own ids of people to notify (from the configuration, never from an event). `native` is a
+    platform template's JSON (``slack/NAME.json.j2``), already escaped for its places: then only mentions, colour and
+    thread are left to the destination. `plain` is the whole message as one plain text, for fall-backs and consoles.
+    """
+
+    title: Spans
+    body: tuple[Block, ...] = ()
+    facts: tuple[tuple[str, Spans], ...] = ()
+    footer: Spans = ()
+    buttons: tuple[Button, ...] = ()
+    mentions: tuple[str, ...] = ()
+    status: Status = Status.UNKNOWN
+    change: Change | None = None
+    colour: str = "#8b949e"
+    emoji: str = ""
+    native: dict[str, Any] | None = field(default=None)
+
+
+def text_of(spans: Spans) -> str:
+    """Return the characters of `spans` without their form."""
+    return "".join(span.text for span in spans)

@@ -1,0 +1,54 @@
+"""Who sends webhooks. One module each, all of the same form (`SourceModule`), none knows another.
+
+A source turns one sender's requests into our events: it is pure, and nothing but IngestError leaves it. To add one,
+write the module, its line below, a captured request with its golden event and a page in ``docs/sources/``
+(``docs/adding-a-source.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from bridge.event import Event, Identity, Ignored, Inbound, Status
+from bridge.sources import cirrus, github
+
+
+class SourceModule(Protocol):
+    """What a module in this folder has."""
+
+    LABEL: str  # "GitHub"
+    SETUP: str  # one plain sentence or two: where to click and what to paste; {url} is the address to give
+    CONTENT_TYPES: frozenset[str]  # what the sender sends, without parameters
+    STATUS: Mapping[str, Status]  # their words to ours; anything else is Status.UNKNOWN
+
+    @staticmethod
+    def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
+        """Return if one of `secrets` signed the request, else raise Unauthorized."""
+
+    @staticmethod
+    def identify(inbound: Inbound) -> Identity:
+        """Return what makes this delivery the same as one seen before."""
+        ...
+
+    @staticmethod
+    def normalise(inbound: Inbound) -> Event | Ignored:
+        """Return the request in our words, or why it has nothing for chat; raise Unreadable."""
+        ...
+
+    @staticmethod
+    def sign(body: bytes, secret: str, *, delivery: str) -> dict[str, str]:
+        """Return the headers with which the sender would send `body`, the event's name guessed from the body."""
+        ...
+
+
+SOURCES: dict[str, SourceModule] = {
+    "cirrus": cirrus,
+    "github": github,
+}
+
+# Named by the contract and not there yet: refused with these words instead of "unknown".
+PLANNED = frozenset(
+    "gitlab bitbucket circleci buildkite gitea forgejo gogs drone travis azure_devops jenkins semaphore appveyor "
+    "netlify vercel heroku render alertmanager standard cdevents generic".split()
+)
