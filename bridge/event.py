@@ -130,6 +130,7 @@ class Event:
     action: str | None = None  # the sender's word for what happened: "opened", "published"
     description: str | None = None  # the sender's sentence about the state, if any
     trigger: str | None = None  # push, pull_request, schedule, ...
+    committed_at: datetime | None = None  # orders runs whose sender tells neither number nor start
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration: float | None = None
