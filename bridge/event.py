@@ -10,7 +10,7 @@ Nothing here knows a sender, a chat, a clock or a file. All times are aware and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -141,8 +141,12 @@ class Event:
     id: str | None = None
     received_at: datetime | None = None
     change: Change | None = None  # set by fold, on a result
-    failing_since: datetime | None = None  # with change: when the present row of failures began (fixed: had begun)
-    failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
+    failing_since: datetime | None = (
+        None  # with change: when the present row of failures began (fixed: had begun)
+    )
+    failures: int = (
+        0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
+    )
     overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
 
     def with_(self, **changes: Any) -> Event:
@@ -182,11 +186,32 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where one message goes and in what form: what a rule owes for an event.
+
+    `mention` are the words of the rule ("author", a person's name) that hold for this event. `rules` are the names of
+    all rules that asked for this same message.
+    """
+
+    destination: str
+    template: str
+    channel: str | None = None
+    live: bool = False
+    thread: bool = False
+    mention: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Two targets with one key are one message: a destination is told once per event and template."""
+        return f"{self.destination}|{self.channel or ''}|{self.template}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """All that is known of one run: the newest event's words with everything that earlier ones said.
 
     `version` grows with every visible change; a living message shows one version. `attempt` counts from 1.
-    `following` names the living messages that this run has opened (see `bridge.route`).
     """
 
     key: str
@@ -194,10 +219,11 @@ class Run:
     seen: bool = False  # False: known from task events only, nothing said about the run itself yet
     attempt: int = 1
     version: int = 0
-    tasks: tuple[Task, ...] = ()
-    following: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()  # of the present attempt
+    following: tuple[Target, ...] = ()  # the living messages that this run has opened
     first_at: datetime | None = None  # received_at of its first event
-    restart_evidence: datetime | None = None  # creation of the newest task seen in this run, by the sender's clock
+    task_at: datetime | None = None  # the newest time that a task of this run told, by the sender's clock
+    marks: tuple[str, ...] = ()  # what was already told of a push, release, change request, ...
 
     @property
     def status(self) -> Status:
@@ -213,7 +239,6 @@ class Result:
     run: str  # the run's id
     at: datetime
     number: int | None = None
-    sha: str | None = None
     failing_since: datetime | None = None
     failures: int = 0
 
@@ -223,4 +248,4 @@ class Track:
     """What runs are compared with: the newest results of one branch, tag family or pull request, oldest first."""
 
     key: str
-    results: tuple[Result, ...] = field(default=())
+    results: tuple[Result, ...] = ()

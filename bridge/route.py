@@ -1,0 +1,471 @@
+"""Which rules want this event, and what is owed because of it?
+
+Pure: rules and an event in, targets and reasons out. `explain` is the same function with its reasons kept, so that
+what it says is what happens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+from jinja2 import TemplateError as JinjaError
+from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
+
+HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
+"""What a rule without `kind` hears: a run speaks for its tasks; pushes, change requests and audit are heard when named."""
+
+DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
+
+STATUS_GROUPS = {"finished": FINISHED, "unsuccessful": UNSUCCESSFUL}
+
+
+# -- patterns ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One pattern as written: GitHub's branch filters, or ``/regex/``."""
+
+    text: str
+    ignore_case: bool = False
+    literal_brackets: bool = False
+
+    @cached_property
+    def _matches(self) -> Callable[[str], Any]:
+        flags = re.IGNORECASE if self.ignore_case else 0
+        if is_regex(self.text):
+            return re.compile(self.text[1:-1], flags).search
+        return re.compile(
+            glob_to_regex(self.text, literal_brackets=self.literal_brackets), flags | re.DOTALL
+        ).fullmatch
+
+    def matches(self, value: str) -> bool:
+        return self._matches(value) is not None
+
+
+def is_regex(text: str) -> bool:
+    return len(text) > 2 and text.startswith("/") and text.endswith("/")
+
+
+def glob_to_regex(text: str, *, literal_brackets: bool = False) -> str:
+    """Return a filter pattern of GitHub Actions as a regular expression.
+
+    ``*`` stays within a segment, ``**`` crosses ``/`` (``**/`` also matches nothing), ``?`` makes the character before
+    it optional, ``[a-z]`` is one character, a backslash takes the next character as it is.
+    https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#filter-pattern-cheat-sheet
+    """
+    out: list[str] = []
+    i = 0
+    while i < len(text):
+        char = text[i]
+        if text.startswith("**/", i) and (i == 0 or text[i - 1] == "/"):
+            out.append("(?:.*/)?")
+            i += 3
+        elif text.startswith("**", i):
+            out.append(".*")
+            i += 2
+        elif char == "*":
+            out.append("[^/]*")
+            i += 1
+        elif char == "?" and out:
+            out.append("?")
+            i += 1
+        elif char == "[" and not literal_brackets and (end := text.find("]", i + 2)) > 0:
+            inside = text[i + 1 : end]
+            negated = inside[:1] in "!^"
+            out.append(f"[{'^' if negated else ''}{_class(inside[negated:])}]")
+            i = end + 1
+        elif char == "\\" and i + 1 < len(text):
+            out.append(re.escape(text[i + 1]))
+            i += 2
+        else:
+            out.append(re.escape(char))
+            i += 1
+    return "".join(out)
+
+
+def _class(inside: str) -> str:
+    return re.sub(r"[\\\]\[^&~|]", lambda found: "\\" + found[0], inside)
+
+
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+class MatchError(ValueError):
+    """A condition that cannot be: the text says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One key of a `match`: one of `include` must hold (or it is empty), none of `exclude` may."""
+
+    key: str
+    include: tuple[Pattern | bool | int, ...] = ()
+    exclude: tuple[Pattern | bool | int, ...] = ()
+
+    def holds(self, event: Event) -> bool:
+        seen = KEYS[self.key].see(event)
+        if any(_fits(wanted, seen) for wanted in self.exclude):
+            return False
+        return not self.include or any(_fits(wanted, seen) for wanted in self.include)
+
+    def __str__(self) -> str:
+        wanted = [_say(entry) for entry in self.include] + [f"not {_say(entry)}" for entry in self.exclude]
+        return f"{self.key}: {', '.join(wanted)}"
+
+
+def _fits(wanted: Pattern | bool | int, seen: tuple[Any, ...]) -> bool:
+    if isinstance(wanted, bool):
+        return any(isinstance(value, bool) and value is wanted for value in seen)
+    if isinstance(wanted, int):
+        return any(not isinstance(value, bool) and value == wanted for value in seen)
+    return any(isinstance(value, str) and wanted.matches(value) for value in seen)
+
+
+def _say(wanted: Pattern | bool | int) -> str:
+    return wanted.text if isinstance(wanted, Pattern) else str(wanted).lower()
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What a key of `match` looks at (`see`: all values, of which one must fit) and which values it takes."""
+
+    see: Callable[[Event], tuple[Any, ...]]
+    form: str = "pattern"  # pattern | word | flag | flag or number
+    words: tuple[str, ...] = ()
+    ignore_case: bool = False
+    literal_brackets: bool = False
+
+
+def _one(value: Any) -> tuple[Any, ...]:
+    return () if value is None else (value,)
+
+
+def _statuses(event: Event) -> tuple[str, ...]:
+    return (event.status.value, *(name for name, members in STATUS_GROUPS.items() if event.status in members))
+
+
+KEYS: dict[str, _Key] = {
+    "source": _Key(lambda event: (event.source, event.type)),
+    "kind": _Key(lambda event: (event.kind.value,), "word", tuple(Kind)),
+    "repository": _Key(lambda event: _one(event.repository), ignore_case=True),
+    "branch": _Key(lambda event: _one(event.branch)),
+    "tag": _Key(lambda event: _one(event.tag)),
+    "pull_request": _Key(
+        lambda event: (event.pull_request is not None, *_one(event.pull_request)), "flag or number"
+    ),
+    "draft": _Key(lambda event: (bool(event.draft),), "flag"),
+    "fork": _Key(lambda event: (bool(event.fork),), "flag"),
+    "private": _Key(lambda event: _one(event.private), "flag"),
+    "status": _Key(_statuses, "word", (*Status, *STATUS_GROUPS)),
+    "change": _Key(lambda event: _one(event.change and event.change.value), "word", tuple(Change)),
+    "pipeline": _Key(lambda event: _one(event.pipeline)),
+    "task": _Key(lambda event: _one(event.task and event.task.name)),
+    # A login has no character classes, but bots are called "dependabot[bot]".
+    "author": _Key(
+        lambda event: tuple(
+            dict.fromkeys(x for x in (event.author, event.author_name, event.author_email) if x)
+        ),
+        ignore_case=True,
+        literal_brackets=True,
+    ),
+    "environment": _Key(lambda event: _one(event.environment)),
+    "label": _Key(lambda event: event.labels),
+}
+"""Every key of `match` but `if`."""
+
+SYNONYMS = {
+    "failed": "failure",
+    "fail": "failure",
+    "failing": "failure",
+    "passed": "success",
+    "succeeded": "success",
+    "passing": "success",
+    "canceled": "cancelled",
+    "timed_out": "timeout",
+    "started": "running",
+    "in_progress": "running",
+    "pending": "queued",
+    "completed": "finished",
+    "repo": "repository",
+    "actor": "author",
+    "workflow": "pipeline",
+    "job": "task",
+    "pr": "pull_request",
+    "labels": "label",
+}
+"""What others call it, for "did you mean"."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``, did you mean 'x'?`` or nothing."""
+    known = tuple(known)
+    near = (
+        [SYNONYMS[word]] if SYNONYMS.get(word) in known else get_close_matches(word, known, n=1, cutoff=0.6)
+    )
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+def condition(key: str, value: Any) -> Condition:
+    """Return the condition ``key: value`` of a `match`; raise MatchError in words for who wrote it."""
+    if key not in KEYS:
+        raise MatchError(f"unknown key '{key}'{suggest(key, (*KEYS, 'if'))}")
+    include: list[Pattern | bool | int] = []
+    exclude: list[Pattern | bool | int] = []
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
+        raise MatchError("an empty list matches nothing, leave the key out to match everything")
+    for entry in entries:
+        if isinstance(entry, dict):
+            if set(entry) != {"not"}:
+                raise MatchError("only `not` can stand here: {not: pattern}")
+            excluded = entry["not"] if isinstance(entry["not"], list) else [entry["not"]]
+            exclude += [_entry(key, item) for item in excluded]
+        else:
+            include.append(_entry(key, entry))
+    return Condition(key, tuple(include), tuple(exclude))
+
+
+def _entry(key: str, value: Any) -> Pattern | bool | int:
+    known = KEYS[key]
+    if known.form == "flag":
+        if isinstance(value, bool):
+            return value
+        raise MatchError("write true or false")
+    if known.form == "flag or number":
+        if isinstance(value, bool | int):
+            return value
+        raise MatchError("write true, false or a number")
+    if value is None:
+        raise MatchError(
+            "nothing is written here; a value that begins with # or * needs quotes, and null is no value"
+        )
+    if not isinstance(value, str):
+        raise MatchError(f'{value!r} is not text, put it in quotes: "{value}"')
+    if not value:
+        raise MatchError("an empty pattern matches nothing")
+    if known.form == "word" and not is_regex(value) and not any(char in value for char in "*?["):
+        if value not in known.words:
+            choice = ", ".join(known.words)
+            raise MatchError(f"'{value}' is none of {choice}{suggest(value, known.words)}")
+        return Pattern(re.sub(r"([*?\[\\])", r"\\\1", value))
+    if value.startswith("!"):
+        raise MatchError(
+            f"'{value}': an exclamation mark is not the way to exclude, write {{not: \"{value[1:]}\"}}"
+        )
+    pattern = Pattern(value, known.ignore_case, known.literal_brackets)
+    try:
+        pattern.matches("")
+    except re.error as error:
+        raise MatchError(f"'{value}' is no pattern: {error}") from error
+    return pattern
+
+
+# -- `if` --------------------------------------------------------------------------------------------------------------
+
+_expressions = ImmutableSandboxedEnvironment()
+
+
+def names(event: Event) -> dict[str, Any]:
+    """Return what an `if` (and a template) can name, from an event."""
+    values: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(event)}
+    task, run = event.task, event.run
+    values |= {
+        "event": event,
+        "task": task and task.name,
+        "label": event.labels,
+        "run": run,
+        "attempt": (run.attempt if run else None) or 1,
+        "number": run.number if run else None,
+        "finished": event.status.finished,
+        "unsuccessful": event.status.unsuccessful,
+    }
+    return values
+
+
+NAMES = frozenset(names(Event(source="", type="", kind=Kind.PIPELINE)))
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A Jinja expression over the names of an event."""
+
+    text: str
+
+    @cached_property
+    def _evaluate(self) -> Callable[..., Any]:
+        return _expressions.compile_expression(self.text, undefined_to_none=True)
+
+    def holds(self, event: Event) -> bool:
+        return bool(self.evaluate(event)[0])
+
+    def evaluate(self, event: Event) -> tuple[Any, str]:
+        """Return the value and, when it could not be had, why."""
+        try:
+            return self._evaluate(**names(event)), ""
+        except (
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            JinjaError,
+            OverflowError,
+        ) as error:
+            return False, str(error)
+
+
+def expression(text: Any) -> Expression:
+    """Return the `if` of a match; raise MatchError when it does not parse or names what does not exist."""
+    if not isinstance(text, str):
+        raise MatchError('write a Jinja expression as text: "duration > 600 and attempt == 1"')
+    try:
+        tree = _expressions.parse("{{ (" + text + ") }}")
+        unknown = meta.find_undeclared_variables(tree) - NAMES
+        _expressions.compile_expression(text)
+    except TemplateSyntaxError as error:
+        raise MatchError(f"no expression: {error.message}") from error
+    if unknown:
+        name = sorted(unknown)[0]
+        raise MatchError(f"unknown name '{name}'{suggest(name, NAMES)}")
+    if any(tree.find_all((nodes.Call, nodes.Pow))):
+        raise MatchError("calls and ** are not for conditions, compare names and use filters")
+    return Expression(text)
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One rule of the configuration. `to` carries the overrides of each destination already."""
+
+    name: str
+    conditions: tuple[Condition, ...] = ()
+    expression: Expression | None = None
+    to: tuple[Goal, ...] = ()
+    stop: bool = False
+
+    @cached_property
+    def names_kind(self) -> bool:
+        return any(condition.key == "kind" for condition in self.conditions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One destination of a rule, with what the rule (or an override) says about it. `template` None: by kind."""
+
+    destination: str
+    template: str | None = None
+    channel: str | None = None
+    live: bool = False
+    thread: bool = False
+    mention: tuple[str, ...] = ()
+    mention_when: tuple[Change, ...] = (Change.BROKEN,)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of one event. `failed` is the first condition that did not hold, `saw` what it looked at."""
+
+    rule: str
+    matched: bool
+    failed: str = ""
+    saw: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.rule}: matches" if self.matched else f"{self.rule}: no: {self.failed}; saw {self.saw}"
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What all rules say of one event, in their order, and the messages owed."""
+
+    verdicts: tuple[Verdict, ...]
+    targets: tuple[Target, ...]
+
+    @property
+    def matched(self) -> tuple[str, ...]:
+        return tuple(verdict.rule for verdict in self.verdicts if verdict.matched)
+
+
+def judge(rule: Rule, event: Event) -> Verdict:
+    """Return whether `rule` wants `event`, and if not, the first reason in the order of its file."""
+    if not rule.names_kind and event.kind not in HEARD_UNASKED:
+        heard = ", ".join(sorted(HEARD_UNASKED))
+        return Verdict(
+            rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}"
+        )
+    for wanted in rule.conditions:
+        if not wanted.holds(event):
+            return Verdict(rule.name, False, str(wanted), _saw(wanted.key, event))
+    if rule.expression is not None:
+        value, why = rule.expression.evaluate(event)
+        if not value:
+            return Verdict(rule.name, False, f"if: {rule.expression.text}", why or repr(value))
+    return Verdict(rule.name, True)
+
+
+def _saw(key: str, event: Event) -> str:
+    if key == "pull_request":
+        return str(event.pull_request) if event.pull_request is not None else "no pull request"
+    values = KEYS[key].see(event)
+    shown = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+    if key == "status":
+        return shown[0]
+    return ", ".join(dict.fromkeys(shown)) if shown else f"no {key}"
+
+
+def route(rules: Sequence[Rule], event: Event) -> Routing:
+    """Return every rule's verdict and the messages owed, one per destination, channel and template."""
+    verdicts: list[Verdict] = []
+    targets: dict[str, Target] = {}
+    stopped = ""
+    for rule in rules:
+        if stopped:
+            verdicts.append(Verdict(rule.name, False, f"not asked: '{stopped}' stops", "stop: true"))
+            continue
+        verdict = judge(rule, event)
+        verdicts.append(verdict)
+        if not verdict.matched:
+            continue
+        for goal in rule.to:
+            _owe(targets, _target(rule, goal, event))
+        if rule.stop:
+            stopped = rule.name
+    return Routing(tuple(verdicts), tuple(targets.values()))
+
+
+def _target(rule: Rule, goal: Goal, event: Event) -> Target:
+    return Target(
+        destination=goal.destination,
+        template=goal.template or DEFAULT_TEMPLATE[event.kind],
+        channel=goal.channel,
+        live=goal.live and event.run is not None,
+        thread=goal.thread,
+        mention=goal.mention if event.change in goal.mention_when else (),
+        rules=(rule.name,),
+    )
+
+
+def _owe(targets: dict[str, Target], new: Target) -> None:
+    """Add a target; the same message asked for twice is one message, living if one of the rules wants it to live."""
+    old = targets.get(new.key)
+    if old is None:
+        targets[new.key] = new
+        return
+    targets[new.key] = replace(
+        old,
+        live=old.live or new.live,
+        thread=old.thread or new.thread,
+        mention=tuple(dict.fromkeys(old.mention + new.mention)),
+        rules=old.rules + new.rules,
+    )
