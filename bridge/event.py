@@ -141,12 +141,8 @@ class Event:
     id: str | None = None
     received_at: datetime | None = None
     change: Change | None = None  # set by fold, on a result
-    failing_since: datetime | None = (
-        None  # with change: when the present row of failures began (fixed: had begun)
-    )
-    failures: int = (
-        0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
-    )
+    failing_since: datetime | None = None  # with change: when the present row of failures began (fixed: had begun)
+    failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
     overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
 
     def with_(self, **changes: Any) -> Event:
@@ -223,6 +219,7 @@ class Run:
     following: tuple[Target, ...] = ()  # the living messages that this run has opened
     first_at: datetime | None = None  # received_at of its first event
     task_at: datetime | None = None  # the newest time that a task of this run told, by the sender's clock
+    sent_at: datetime | None = None  # the newest unsigned time of sending, where the sender tells one
     marks: tuple[str, ...] = ()  # what was already told of a push, release, change request, ...
 
     @property

@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
-"""What a rule without `kind` hears: a run speaks for its tasks; pushes, change requests and audit are heard when named."""
+"""What a rule without `kind` hears: a run speaks for its tasks; pushes and the like are heard when named."""
 
 DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
 
@@ -43,9 +43,7 @@ class Pattern:
         flags = re.IGNORECASE if self.ignore_case else 0
         if is_regex(self.text):
             return re.compile(self.text[1:-1], flags).search
-        return re.compile(
-            glob_to_regex(self.text, literal_brackets=self.literal_brackets), flags | re.DOTALL
-        ).fullmatch
+        return re.compile(glob_to_regex(self.text, literal_brackets=self.literal_brackets), flags | re.DOTALL).fullmatch
 
     def matches(self, value: str) -> bool:
         return self._matches(value) is not None
@@ -159,9 +157,7 @@ KEYS: dict[str, _Key] = {
     "repository": _Key(lambda event: _one(event.repository), ignore_case=True),
     "branch": _Key(lambda event: _one(event.branch)),
     "tag": _Key(lambda event: _one(event.tag)),
-    "pull_request": _Key(
-        lambda event: (event.pull_request is not None, *_one(event.pull_request)), "flag or number"
-    ),
+    "pull_request": _Key(lambda event: (event.pull_request is not None, *_one(event.pull_request)), "flag or number"),
     "draft": _Key(lambda event: (bool(event.draft),), "flag"),
     "fork": _Key(lambda event: (bool(event.fork),), "flag"),
     "private": _Key(lambda event: _one(event.private), "flag"),
@@ -171,9 +167,7 @@ KEYS: dict[str, _Key] = {
     "task": _Key(lambda event: _one(event.task and event.task.name)),
     # A login has no character classes, but bots are called "dependabot[bot]".
     "author": _Key(
-        lambda event: tuple(
-            dict.fromkeys(x for x in (event.author, event.author_name, event.author_email) if x)
-        ),
+        lambda event: tuple(dict.fromkeys(x for x in (event.author, event.author_name, event.author_email) if x)),
         ignore_case=True,
         literal_brackets=True,
     ),
@@ -208,9 +202,7 @@ SYNONYMS = {
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``, did you mean 'x'?`` or nothing."""
     known = tuple(known)
-    near = (
-        [SYNONYMS[word]] if SYNONYMS.get(word) in known else get_close_matches(word, known, n=1, cutoff=0.6)
-    )
+    near = [SYNONYMS[word]] if SYNONYMS.get(word) in known else get_close_matches(word, known, n=1, cutoff=0.6)
     return f", did you mean '{near[0]}'?" if near else ""
 
 
@@ -245,9 +237,7 @@ def _entry(key: str, value: Any) -> Pattern | bool | int:
             return value
         raise MatchError("write true, false or a number")
     if value is None:
-        raise MatchError(
-            "nothing is written here; a value that begins with # or * needs quotes, and null is no value"
-        )
+        raise MatchError("nothing is written here; a value that begins with # or * needs quotes, and null is no value")
     if not isinstance(value, str):
         raise MatchError(f'{value!r} is not text, put it in quotes: "{value}"')
     if not value:
@@ -258,9 +248,7 @@ def _entry(key: str, value: Any) -> Pattern | bool | int:
             raise MatchError(f"'{value}' is none of {choice}{suggest(value, known.words)}")
         return Pattern(re.sub(r"([*?\[\\])", r"\\\1", value))
     if value.startswith("!"):
-        raise MatchError(
-            f"'{value}': an exclamation mark is not the way to exclude, write {{not: \"{value[1:]}\"}}"
-        )
+        raise MatchError(f"'{value}': an exclamation mark is not the way to exclude, write {{not: \"{value[1:]}\"}}")
     pattern = Pattern(value, known.ignore_case, known.literal_brackets)
     try:
         pattern.matches("")
@@ -401,9 +389,7 @@ def judge(rule: Rule, event: Event) -> Verdict:
     """Return whether `rule` wants `event`, and if not, the first reason in the order of its file."""
     if not rule.names_kind and event.kind not in HEARD_UNASKED:
         heard = ", ".join(sorted(HEARD_UNASKED))
-        return Verdict(
-            rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}"
-        )
+        return Verdict(rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}")
     for wanted in rule.conditions:
         if not wanted.holds(event):
             return Verdict(rule.name, False, str(wanted), _saw(wanted.key, event))
