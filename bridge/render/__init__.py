@@ -1,0 +1,197 @@
+"""What is said about an event? View and template in, `bridge.message.Message` out.
+
+``NAME.md.j2`` is Markdown for every chat, in the blocks title, body, facts and footer; ``slack/NAME.json.j2`` is that
+platform's own JSON. Templates are the operator's, what they show is a stranger's: every text of an event is hidden
+before a template sees it (`bridge.render.foreign`), so that escaping cannot be forgotten.
+
+Never reads a file, never looks at the clock, and raises nothing but TemplateError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bridge.codec import web_url
+from bridge.errors import TemplateError
+from bridge.event import Event, Kind
+from bridge.message import Block, Button, Heading, Message, Paragraph, Span, Spans
+from bridge.render import markdown, native, sandbox
+from bridge.render.foreign import tidy
+from bridge.render.samples import views
+from bridge.render.sandbox import Fault, TemplateProblem
+from bridge.render.view import LOOKS, View, commit_url, context, emoji, pull_request_url
+
+__all__ = ["DEFAULT_TEMPLATE", "Renderer", "TemplateProblem", "View", "plain"]
+
+DEFAULT_TEMPLATE: dict[Kind, str] = {
+    Kind.PIPELINE: "run",
+    Kind.TASK: "task",
+    Kind.DEPLOYMENT: "deployment",
+    Kind.PUSH: "push",
+    Kind.CHANGE_REQUEST: "change_request",
+    Kind.RELEASE: "release",
+    Kind.ALERT: "alert",
+    Kind.AUDIT: "audit",
+}
+
+BLOCKS = ("title", "body", "facts", "footer")
+
+_BUTTONS = {
+    Kind.PIPELINE: "Open run",
+    Kind.TASK: "Open task",
+    Kind.DEPLOYMENT: "Open deployment",
+    Kind.PUSH: "Open changes",
+    Kind.CHANGE_REQUEST: "Open pull request",
+    Kind.RELEASE: "Open release",
+    Kind.ALERT: "Open alert",
+    Kind.AUDIT: "Open page",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a Markdown template says."""
+
+    title: Spans = ()
+    body: tuple[Block, ...] = ()
+    facts: markdown.Facts = ()
+    footer: Spans = ()
+
+
+class Renderer:
+    """All templates of a configuration, checked once. `sources` maps ``run.md.j2`` to its text."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self._sources = dict(sources)
+        self._faults: dict[str, list[TemplateProblem]] = {}
+        self._environment = sandbox.Environment(sandbox.Loader(self._sources, self._faults))
+        names = frozenset(context(next(views())))
+        self._faults.update(sandbox.check(self._environment, self._sources, names))
+
+    def has(self, template: str) -> bool:
+        """Return whether there is a template of this name, for every chat or for one."""
+        return any(name == template for name, _ in self._whole())
+
+    def problems(self) -> list[TemplateProblem]:
+        """Return what is wrong with the templates: what cannot be read, and what fails on sample events."""
+        read = [problem for faults in self._faults.values() for problem in faults]
+        failed = {(problem.name, problem.line): problem for problem in read}
+        for name, platform in self._whole():
+            for view in views():
+                try:
+                    self.render(name, view, platform)
+                except Fault as fault:
+                    failed.setdefault((fault.problem.name, fault.problem.line), fault.problem)
+        return sorted({*read, *failed.values()})
+
+    def render(self, template: str, view: View, platform: str) -> Message:
+        """Return what `template` says of `view`; the platform's own template goes first. Raises TemplateError."""
+        own, common = f"{platform}/{template}.json.j2", f"{template}.md.j2"
+        if own in self._sources and platform in native.PLATFORMS:
+            message = self._common(common, view) if common in self._sources else plain(view)
+            return replace(message, native=self._native(own, view, platform))
+        if common not in self._sources:
+            known = [name for name, _ in self._whole()]
+            raise TemplateError(f"no template named '{template}'" + sandbox.did_you_mean(template, known))
+        return self._common(common, view)
+
+    def _common(self, name: str, view: View) -> Message:
+        try:
+            parts = self._parts(name, view)
+        except Exception as error:
+            raise sandbox.fault(name, error) from error
+        known = plain(view)
+        return replace(known, title=parts.title or known.title, body=parts.body, facts=parts.facts, footer=parts.footer)
+
+    def _parts(self, name: str, view: View) -> _Parts:
+        template = self._environment.get_template(name)
+        names = template.new_context(context(view))
+        # Going through the whole template once lets every {% extends %} of the chain add its blocks.
+        whole = sandbox.take(template.root_render_func(names))
+        if not any(block in names.blocks for block in BLOCKS):
+            return _untitled(markdown.blocks(whole))
+        title, body, facts, footer = (
+            sandbox.take(names.blocks[block][0](names)) if block in names.blocks else "" for block in BLOCKS
+        )
+        return _Parts(markdown.spans(title), markdown.blocks(body), markdown.facts(facts), markdown.spans(footer))
+
+    def _native(self, name: str, view: View, platform: str) -> dict[str, Any]:
+        try:
+            template = self._environment.get_template(name)
+            text = sandbox.take(template.root_render_func(template.new_context(context(view))))
+            return native.PLATFORMS[platform](_json_object(name, text), web_url(view.event.url))
+        except Exception as error:
+            raise sandbox.fault(name, error) from error
+
+    def _whole(self) -> Iterator[tuple[str, str]]:
+        """Yield the templates that stand for a message, each with a platform that uses it."""
+        for name in self._sources:
+            platform, _, rest = name.rpartition("/")
+            if not platform and name.endswith(".md.j2"):
+                yield name.removesuffix(".md.j2"), ""
+            elif platform in native.PLATFORMS and name.endswith(".json.j2"):
+                yield rest.removesuffix(".json.j2"), platform
+
+
+def _untitled(body: tuple[Block, ...]) -> _Parts:
+    """A template without our blocks: its first paragraph is the title."""
+    if not body or not isinstance(body[0], Paragraph | Heading):
+        return _Parts(body=body)
+    title = tuple(replace(span, text=span.text.replace("\n", " ")) for span in body[0].spans)
+    return _Parts(title=title, body=body[1:])
+
+
+def _json_object(name: str, text: str) -> dict[str, Any]:
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"what it writes is no JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        raise Fault(TemplateProblem(name, 1, place)) from None
+    if not isinstance(tree, dict):
+        raise Fault(TemplateProblem(name, 1, "what it writes is no JSON object, it begins with {"))
+    return tree
+
+
+# -- without a template
+
+
+def plain(view: View) -> Message:
+    """Return the shortest message that still tells what happened. Needs no template and never fails."""
+    event = view.event
+    title = Span(f"{emoji(event)} {_headline(event)}", bold=True, link=web_url(event.url))
+    text = tidy(event.title or "", 300)
+    return Message(
+        title=(title,),
+        body=(Paragraph((Span(text),)),) if text else (),
+        buttons=_buttons(event),
+        mentions=view.mentions,
+        status=event.status,
+        change=event.change,
+        colour=LOOKS[event.status][1],
+        emoji=emoji(event),
+    )
+
+
+def _headline(event: Event) -> str:
+    """``CI failed on main · acme/app``, of what is known."""
+    named = (event.task.name if event.task else None) or event.pipeline or event.environment
+    what = tidy(named or "", 100) or event.kind.replace("_", " ")
+    said = LOOKS[event.status][2] if event.status != "unknown" else tidy(event.action or "", 40)
+    ref = tidy(event.branch or event.tag or "", 100)
+    where = tidy(event.repository or "", 200)
+    return " ".join(part for part in (what, said, f"on {ref}" if ref else "") if part) + (
+        f" · {where}" if where else ""
+    )
+
+
+def _buttons(event: Event) -> tuple[Button, ...]:
+    found = {
+        web_url(event.url): _BUTTONS[event.kind],
+        pull_request_url(event): "Open pull request",
+    }
+    if not event.pull_request:
+        found.setdefault(commit_url(event), "Open commit")
+    return tuple(Button(text, address) for address, text in found.items() if address)

@@ -1,0 +1,195 @@
+"""What does a rendered template say? Markdown in, the tree of `bridge.message` out.
+
+CommonMark plus ``~~strike~~``, without raw HTML, indented code and automatic links. Hidden text
+(`bridge.render.foreign`) goes through the parser as letters and is revealed only when the tree is built. Never raises
+on any text, never fetches.
+https://spec.commonmark.org/0.31.2/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from bridge.codec import web_url
+from bridge.message import Block, Bullets, Code, Heading, Paragraph, Quote, Span, Spans
+from bridge.render.foreign import reveal
+
+Facts = tuple[tuple[str, Spans], ...]
+
+_MARKS = {"strong": "bold", "em": "italic", "s": "strike"}
+
+
+class _Parser(MarkdownIt):
+    """Addresses stay as they were written: `web_url` judges them after they are revealed."""
+
+    def normalizeLink(self, url: str) -> str:  # noqa: N802, RUF100 - the library's name
+        return url
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802, RUF100 - the library's name
+        return True
+
+
+_PARSER = _Parser("commonmark", {"html": False, "linkify": False, "typographer": False})
+_PARSER.enable("strikethrough").disable(["code", "html_block", "html_inline"])
+
+
+def blocks(text: str) -> tuple[Block, ...]:
+    """Return the blocks of a Markdown text."""
+    return tuple(_blocks(_PARSER.parse(text)))
+
+
+def spans(text: str) -> Spans:
+    """Return a Markdown text as one line: its blocks' text, joined by spaces."""
+    lines = [line for block in blocks(text) for line in _lines(block)]
+    joined = [span for number, line in enumerate(lines) for span in ((Span(" "),) if number else ()) + line]
+    return _merged(replace(span, text=span.text.replace("\n", " ")) for span in joined)
+
+
+def facts(text: str) -> Facts:
+    """Return the items of the lists in a Markdown text as (label, value); ``- **Label:** value`` has a label."""
+    lines = [line for block in blocks(text) for line in _lines(block)]
+    return tuple(fact for line in lines if (fact := _fact(line))[1])
+
+
+def _fact(line: Spans) -> tuple[str, Spans]:
+    label = line[0].text.strip() if line and line[0].bold and not line[0].link else ""
+    if not label:
+        return "", line
+    rest = _trimmed(line[1:])
+    if not label.endswith(":") and rest and rest[0].text.startswith(":"):
+        rest = _trimmed((replace(rest[0], text=rest[0].text[1:]), *rest[1:]))
+    return label.removesuffix(":").strip(), rest
+
+
+def _lines(block: Block) -> tuple[Spans, ...]:
+    if isinstance(block, Bullets):
+        return block.items
+    if isinstance(block, Code):
+        return ((Span(block.text, code=True),),)
+    return (block.spans,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A token with what lies between its opening and its closing one."""
+
+    token: Token
+    children: tuple[_Node, ...] = ()
+
+
+def _tree(tokens: Iterator[Token]) -> tuple[_Node, ...]:
+    nodes = []
+    for token in tokens:
+        if token.nesting < 0:
+            break
+        nodes.append(_Node(token, _tree(tokens) if token.nesting > 0 else ()))
+    return tuple(nodes)
+
+
+def _blocks(tokens: list[Token]) -> Iterator[Block]:
+    for node in _tree(iter(tokens)):
+        block = _block(node)
+        if block:
+            yield block
+
+
+def _block(node: _Node) -> Block | None:
+    match node.token.type:
+        case "fence":
+            return Code(reveal(node.token.content).rstrip("\n")) if node.token.content.strip() else None
+        case "bullet_list_open" | "ordered_list_open" as kind:
+            items = tuple(item for child in node.children if (item := _flat(child.children)))
+            return Bullets(items, kind == "ordered_list_open") if items else None
+    line = _flat(node.children)
+    if not line:
+        return None
+    match node.token.type:
+        case "heading_open":
+            return Heading(line)
+        case "blockquote_open":
+            return Quote(line)
+    return Paragraph(line)
+
+
+def _flat(nodes: tuple[_Node, ...]) -> Spans:
+    """Return what lies in nested blocks as lines of one text: chats nest little."""
+    parts: list[Span] = []
+    for node in nodes:
+        line = _inner(node)
+        if line:
+            parts += [Span("\n"), *line] if parts else line
+    return _trimmed(_merged(parts))
+
+
+def _inner(node: _Node) -> Spans:
+    match node.token.type:
+        case "inline":
+            return _inline(node.token.children or [])
+        case "fence":
+            return (Span(reveal(node.token.content).strip("\n"), code=True),) if node.token.content.strip() else ()
+        case "list_item_open":
+            line = _flat(node.children)
+            return (Span("• "), *line) if line else ()
+    return _flat(node.children)
+
+
+def _inline(tokens: list[Token]) -> Spans:
+    """Return the pieces of one line, each with the marks that are open around it."""
+    marks: dict[str, int] = dict.fromkeys(_MARKS.values(), 0)
+    links: list[str | None] = []
+    found: list[Span] = []
+
+    def add(text: str, *, code: bool = False, link: str | None = None) -> None:
+        if text:
+            link = link or next((one for one in reversed(links) if one), None)
+            bold, italic, strike = (marks[name] > 0 for name in ("bold", "italic", "strike"))
+            found.append(Span(text, bold, italic, strike, code, link))
+
+    for token in tokens:
+        kind = token.type.removesuffix("_open").removesuffix("_close")
+        if kind in _MARKS:
+            marks[_MARKS[kind]] += token.nesting
+        elif token.type == "link_open":
+            links.append(_address(token, "href"))
+        elif token.type == "link_close":
+            links.pop()
+        elif token.type == "image":
+            address = _address(token, "src")
+            add(reveal(token.content) or address or "", link=address)
+        elif kind in ("softbreak", "hardbreak"):
+            add("\n")
+        else:
+            add(reveal(token.content), code=token.type == "code_inline")
+    return _merged(found)
+
+
+def _address(token: Token, name: str) -> str | None:
+    return web_url(reveal(str(token.attrs.get(name, ""))))
+
+
+def _merged(found: Iterator[Span] | list[Span] | Spans) -> Spans:
+    """Return the spans with neighbours of the same form made one."""
+    merged: list[Span] = []
+    for span in found:
+        if merged and replace(merged[-1], text="") == replace(span, text=""):
+            merged[-1] = replace(span, text=merged[-1].text + span.text)
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
+def _trimmed(line: Spans) -> Spans:
+    """Return the spans without space at either end."""
+    kept = list(line)
+    while kept and not kept[0].text.strip():
+        del kept[0]
+    while kept and not kept[-1].text.strip():
+        del kept[-1]
+    if kept:
+        kept[0] = replace(kept[0], text=kept[0].text.lstrip())
+        kept[-1] = replace(kept[-1], text=kept[-1].text.rstrip())
+    return tuple(kept)
