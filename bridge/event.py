@@ -195,12 +195,13 @@ class Target:
     live: bool = False
     thread: bool = False
     mention: tuple[str, ...] = ()
+    reply: bool = False  # the result, said once more in a living message's thread: edits notify nobody
     rules: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Two targets with one key are one message: a destination is told once per event and template."""
-        return f"{self.destination}|{self.channel or ''}|{self.template}"
+        return f"{self.destination}|{self.channel or ''}|{self.template}{'|reply' if self.reply else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -431,11 +431,14 @@ def route(rules: Sequence[Rule], event: Event) -> Routing:
 
 
 def _target(rule: Rule, goal: Goal, event: Event) -> Target:
+    live = goal.live and event.run is not None
+    # A living message speaks for its run; that a task caused it does not make it the task's.
+    kind = Kind.PIPELINE if live and event.kind is Kind.TASK else event.kind
     return Target(
         destination=goal.destination,
-        template=goal.template or DEFAULT_TEMPLATE[event.kind],
+        template=goal.template or DEFAULT_TEMPLATE[kind],
         channel=goal.channel,
-        live=goal.live and event.run is not None,
+        live=live,
         thread=goal.thread,
         mention=goal.mention if event.change in goal.mention_when else (),
         rules=(rule.name,),

@@ -1,0 +1,230 @@
+"""What bridge must never forget, and what it asks of the engine that remembers it.
+
+One contract for every engine (`Store`); the plain data that crosses it stands here. Nothing here does I/O.
+
+The life of a delivery::
+
+    pending -> sending -> done | folded | dead | dropped
+       ^          |
+       +- again --+
+
+`pending` waits until `due_at`. `sending` is leased to a worker; a lease that ends without an answer (a crash) makes the
+delivery unsure. `folded`: a newer state of the same living message was shown instead. `dead`: given up, kept, can be
+replayed. `dropped`: it may have arrived, and `when_unsure: drop` says not to send it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+from bridge.event import Event, Identity, Run, Target, Track
+
+EventState = Literal["routed", "unrouted", "unchanged", "ignored", "unreadable", "stuck"]
+"""What became of an event: rules wanted it; none did; it told nothing new; it has nothing for chat; it could not be
+parsed; routing it failed, which is a bug, and it is routed again when bridge starts."""
+
+DeliveryState = Literal["pending", "sending", "done", "folded", "dead", "dropped"]
+WAITING = ("pending", "sending")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A verified request on its way into the store.
+
+    `event` None: correctly signed, but unreadable, or (`ignored`) with nothing for chat; `problem` says why.
+    """
+
+    source: str
+    received_at: datetime
+    headers: dict[str, str]
+    body: bytes
+    identity: Identity
+    event: Event | None = None
+    problem: str = ""
+    ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first half of a decision: what the run is now, and which track has to be asked."""
+
+    event: Event
+    run: Run | None
+    news: bool
+    moved: bool
+    track: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What has to be remembered and done because of an event."""
+
+    event: Event
+    run: Run | None
+    track: Track | None
+    state: EventState
+    rules: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+
+
+class Decider(Protocol):
+    """Fold and route, as the store asks for them inside its transaction. Both are pure."""
+
+    def run_key(self, event: Event) -> str | None: ...
+
+    def first(self, event: Event, run: Run | None, *, repeat: bool, sent_at: datetime | None) -> First: ...
+
+    def second(self, first: First, track: Track | None) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to an arrival, after it is durable. `duplicate`: `id` is that of the one seen before."""
+
+    id: str
+    duplicate: bool = False
+    state: EventState = "unrouted"
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A delivery that one worker holds until `leased_until`.
+
+    `event` is the event that caused it, merged; `run` the newest state of its run. `receipt` says where its living
+    message is, `root` where its thread begins. `unsure`: an earlier lease ended without an answer.
+    """
+
+    id: str
+    event: Event
+    run: Run | None
+    target: Target
+    created_at: datetime
+    attempts: int
+    version: int
+    receipt: dict[str, str] | None = None
+    root: dict[str, str] | None = None
+    shown: int = 0
+    unsure: bool = False
+    plain: bool = False  # the chat refused the rendered message before: send the plain one
+    replayed: bool = False
+    history: int = 0  # how many attempts were made, those that do not count included
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a worker says of a delivery that it held.
+
+    `state` "pending" with `due_at` is a new try. `counts`: whether it used up an attempt. `receipt` is where the
+    message is now; `forget` drops the one that was known. `shown` is the version of the run that it shows.
+    """
+
+    id: str
+    state: DeliveryState
+    at: datetime
+    outcome: str  # delivered, edited, folded, limited, transient, unsure, gone, rejected, dead, ...
+    text: str = ""
+    due_at: datetime | None = None
+    counts: bool = False
+    receipt: dict[str, str] | None = None
+    forget: bool = False
+    shown: int | None = None
+    plain: bool = False
+    seconds: float = 0.0
+    sent: bytes | None = None  # the message as it was sent, for view
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as it is kept."""
+
+    id: str
+    source: str
+    received_at: datetime
+    state: EventState
+    event: Event | None
+    problem: str
+    rules: tuple[str, ...]
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAttempt:
+    """One try to deliver."""
+
+    at: datetime
+    outcome: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDelivery:
+    """A delivery as it is kept."""
+
+    id: str
+    event_id: str
+    target: Target
+    state: DeliveryState
+    due_at: datetime
+    created_at: datetime
+    settled_at: datetime | None
+    attempts: int
+    text: str
+    sent: bytes | None = None
+    event: Event | None = None
+    history: tuple[StoredAttempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much waits for one destination, and since when."""
+
+    waiting: int
+    oldest: datetime | None
+    dead: int
+
+
+class Store(Protocol):
+    """One memory. Every method is one transaction; those that write are synced before they return.
+
+    All raise StoreUnavailable when the engine cannot do it now.
+    """
+
+    async def accept(self, arrival: Arrival, decider: Decider) -> Accepted: ...
+
+    async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]: ...
+
+    async def settle(self, settlement: Settlement) -> None: ...
+
+    async def reload(self, claimed: Claimed) -> Claimed:
+        """Return `claimed` with the newest state of its run."""
+        ...
+
+    async def next_due(self, destination: str) -> datetime | None: ...
+
+    async def ready(self) -> None:
+        """Return if the store takes writes."""
+
+    async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]: ...
+
+    async def deliveries(self, *, limit: int, **where: Any) -> list[StoredDelivery]: ...
+
+    async def event(self, event_id: str) -> StoredEvent | None: ...
+
+    async def delivery(self, delivery_id: str) -> StoredDelivery | None: ...
+
+    async def replay(self, delivery_ids: Sequence[str], now: datetime) -> list[str]: ...
+
+    async def purge(self, before: datetime, limit: int) -> int: ...
+
+    async def depths(self) -> dict[str, Depth]: ...
+
+    def on_owed(self, wake: Callable[[str], None]) -> None:
+        """Call `wake` with a destination's name whenever something became due for it."""
+
+    async def close(self) -> None: ...
