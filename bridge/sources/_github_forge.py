@@ -31,9 +31,10 @@ def push(source: str, body: bytes) -> Event:
         run=RunRef(id=first_line(f"{hook.ref}@{hook.before}..{hook.after}") or ""),
         url=page if hook.deleted else web_url(hook.compare) or page,  # nothing can be compared with nothing
         action=_push_action(hook),
+        changed_at=words.utc(hook.repository.pushed_at),  # a ref may go from one commit to another twice
         facts=words.facts(
             ("commits", str(len(commits)) if commits else None),
-            *(((commit.id or "")[:7], first_line(commit.message)) for commit in commits[:5]),
+            *(((commit.id or "")[:7], commit.message) for commit in commits[:5]),
         ),
     )
 
@@ -72,7 +73,7 @@ def pull_request(source: str, body: bytes) -> Event | Ignored:
         action="merged" if hook.action == "closed" and pull.merged else hook.action,
         description=clean(pull.body, 500),
         changed_at=words.utc(pull.updated_at),
-        facts=words.facts(("label added", first_line(hook.label and hook.label.name))),
+        facts=words.facts(("label added", hook.label and hook.label.name)),
     )
 
 

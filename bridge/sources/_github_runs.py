@@ -96,7 +96,6 @@ def workflow_job(source: str, body: bytes) -> Event:
             url=words.page(place["repository_url"], f"/actions/runs/{job.run_id}"),
         ),
         task=task,
-        environment=first_line(hook.deployment and hook.deployment.environment),
         url=task.url,
         description=words.nuance(job.status, job.conclusion),
         duration=task.duration,

@@ -40,6 +40,7 @@ class Repository(Shape, kw_only=True):
     html_url: str | None = None
     default_branch: str | None = None
     private: bool | None = None
+    pushed_at: Moment = None
 
 
 class Signature(Shape, kw_only=True):
@@ -144,13 +145,8 @@ class Deployment(Shape, kw_only=True):
     updated_at: Moment = None
 
 
-class JobDeployment(Shape, kw_only=True):
-    environment: str | None = None
-
-
 class WorkflowJobHook(Hook, kw_only=True):
     workflow_job: WorkflowJob
-    deployment: JobDeployment | None = None
 
 
 class App(Shape, kw_only=True):

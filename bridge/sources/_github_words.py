@@ -145,8 +145,10 @@ def first(*texts: str | None) -> str | None:
     return next((line for text in texts if (line := first_line(text))), None)
 
 
-def facts(*facts: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
-    return tuple((label, text) for label, text in facts if label and text)
+def facts(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs that say something, each side as one line."""
+    lines = ((first_line(label), first_line(text)) for label, text in pairs)
+    return tuple((label, text) for label, text in lines if label and text)
 
 
 def fork(head: shapes.Repository | None, base: shapes.Repository) -> bool | None:
