@@ -2,7 +2,8 @@
 
 The state comes from the object in the body and never from `action`: a run that waits for an approval is sent as
 action "requested" with a completed run, and deliveries come late, twice and out of order. Nothing here asks GitHub's
-API, and nothing but IngestError leaves it. The fields we read are in `bridge.sources._github_shapes`.
+API, and nothing but IngestError leaves it. This file knows the request; what runs on GitHub is read in `_github_runs`,
+what people do there in `_github_forge`, both with the words of `_github_words` from the fields in `_github_shapes`.
 
 Signatures: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
@@ -132,10 +133,10 @@ def _payload(body: bytes) -> bytes:
     The other fields are never split, and the escapes are undone by the C decoder of quoted-printable, whose `=41` is a
     form's `%41`: urllib takes four seconds for 25 MB of them.
     """
-    start = 0 if body.startswith(b"payload=") else body.find(b"&payload=") + 1
-    if not start and not body.startswith(b"payload="):
+    _, named, rest = (b"&" + body).partition(b"&payload=")
+    if not named:
         raise Unreadable("a form without a field named payload")
-    value = body[start + len(b"payload=") :].partition(b"&")[0]
+    value = rest.partition(b"&")[0]
     return binascii.a2b_qp(value.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 

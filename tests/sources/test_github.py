@@ -355,9 +355,13 @@ def test_an_odd_time_costs_the_time_and_not_the_event(moment: object) -> None:
     assert event_of("workflow_run.push_failed", lambda body: body["workflow_run"].update(change)).changed_at is None
 
 
-def test_a_time_without_a_zone_is_in_utc() -> None:
+def test_a_time_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     change = {"updated_at": "2026-03-02 08:02:14"}
     event = event_of("workflow_run.push_failed", lambda body: body["workflow_run"].update(change))
+    monkeypatch.undo()
+    time.tzset()
     assert event.changed_at == datetime(2026, 3, 2, 8, 2, 14, tzinfo=UTC)
 
 
@@ -481,6 +485,10 @@ def test_a_form_says_what_its_json_says(name: str, before: str, after: str) -> N
 def test_undoing_a_forms_escapes_gives_the_json_back(value: dict[str, str]) -> None:
     text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
     assert github._payload(b"payload=" + quote_plus(text).encode()) == text
+
+
+def test_an_equals_sign_in_a_payload_is_no_escape() -> None:
+    assert github._payload(b'payload={"a":"=41"}') == b'{"a":"=41"}'
 
 
 @pytest.mark.parametrize(
