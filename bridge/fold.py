@@ -134,9 +134,9 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
         return FoldedRun(event, run, news=False)  # an attempt that a newer one has replaced says nothing any more
     fresh = attempt > run.attempt
     if not fresh and run.seen and not _supersedes(event, run, sent_at):
-        enriched = _moved(run, replace(run, event=_fill(run.event, event), tasks=_with_tasks(run, event.tasks)))
+        enriched = _moved(run, replace(run, event=fill(run.event, event), tasks=_with_tasks(run, event.tasks)))
         return FoldedRun(event, enriched, news=False, moved=enriched is not run)
-    merged = _fill(event, run.event, new_attempt=fresh)
+    merged = fill(event, run.event, new_attempt=fresh)
     run = replace(
         run,
         event=merged.with_(task=None, tasks=()),
@@ -222,7 +222,7 @@ _FILLED = (
 )
 
 
-def _fill(event: Event, known: Event, *, new_attempt: bool = False) -> Event:
+def fill(event: Event, known: Event, *, new_attempt: bool = False) -> Event:
     """Return `event` with what `known` adds. The state itself (status, times of its end) is never filled in."""
     counted = event.run is not None and event.run.attempt is not None
     names = _FILLED if new_attempt and counted else (*_FILLED, "started_at")
@@ -252,7 +252,7 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
     if attempt < run.attempt:
         return FoldedRun(event, run, news=False)
     if attempt > run.attempt:  # the tasks of a re-run are here before the run itself says so
-        known = _unsaid(_fill(event, run.event, new_attempt=True), Status.QUEUED if run.seen else Status.UNKNOWN)
+        known = _unsaid(fill(event, run.event, new_attempt=True), Status.QUEUED if run.seen else Status.UNKNOWN)
         run = replace(run, attempt=attempt, tasks=(), seen=False, event=known)
     old = next((known for known in run.tasks if known.id == task.id), None)
     tasks = _with_tasks(run, (task,))
@@ -263,14 +263,14 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
         run,
         tasks=tasks,
         task_at=max(told, default=None),
-        event=_fill(run.event, _unsaid(event, run.event.status)).with_(
+        event=fill(run.event, _unsaid(event, run.event.status)).with_(
             # a sender that does not count attempts tells no start of the run either: its first task began it
             started_at=min(started, default=None) if event.run and event.run.attempt is None else run.event.started_at
         ),
     )
     run = _moved(before, run)
     news = old is None or old.status != new.status
-    merged = _fill(event, run.event).with_(task=new, started_at=event.started_at, url=event.url or new.url)
+    merged = fill(event, run.event).with_(task=new, started_at=event.started_at, url=event.url or new.url)
     return FoldedRun(merged, run, news=news, moved=run is not before)
 
 

@@ -1,0 +1,115 @@
+"""The command line. Every command lives in a module of this folder and is only imported when it is asked for.
+
+Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration. Results go to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from bridge import __version__
+from bridge.errors import BridgeError, ConfigError
+
+COMMANDS = {
+    "serve": ("bridge.cli.serve", "serve"),
+    "check": ("bridge.cli.config", "check"),
+    "explain": ("bridge.cli.explain", "explain"),
+    "test": ("bridge.cli.explain", "run_tests"),
+    "send": ("bridge.cli.send", "send"),
+    "events": ("bridge.cli.look", "events"),
+    "deliveries": ("bridge.cli.look", "deliveries"),
+    "show": ("bridge.cli.look", "show"),
+    "replay": ("bridge.cli.look", "replay"),
+    "doctor": ("bridge.cli.serve", "doctor"),
+    "cirrus": ("bridge.cli.cirrus", "cirrus"),
+    "init": ("bridge.cli.config", "init"),
+    "schema": ("bridge.cli.config", "schema"),
+    "config": ("bridge.cli.config", "config_group"),
+    "release": ("bridge.cli.serve", "release"),
+    "demo": ("bridge.cli.serve", "demo"),
+}
+SHORT = {
+    "serve": "Run the server.",
+    "check": "Find every problem of the configuration and its templates.",
+    "explain": "Say what a saved webhook would cause, and why. Sends nothing.",
+    "test": "Run the tests of the configuration.",
+    "send": "Sign a saved webhook as its sender would, and post it to a running bridge.",
+    "events": "List what came in.",
+    "deliveries": "List what went out, or waits, or is dead.",
+    "show": "Show one event or delivery, and why.",
+    "replay": "Deliver again.",
+    "doctor": "Check each source and destination live, without posting.",
+    "cirrus": "Ask Cirrus CI's API.",
+    "init": "Write a commented config.yaml.",
+    "schema": "Print the JSON Schema of the configuration.",
+    "config": "Pack the configuration for platforms without files.",
+    "release": "Check the configuration and bring the database up to date, before a new version takes over.",
+    "demo": "The whole story on this machine: no account, no key.",
+}
+
+
+class _Late(click.Group):
+    """A group whose commands are imported when they are needed: `--help` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SHORT[name]) for name in COMMANDS])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f", did you mean '{near[0]}'?" if near else "; bridge --help lists them all"
+            ctx.fail(f"no command '{args[0]}'{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bridge", message="%(prog)s %(version)s")
+def bridge() -> None:
+    """bridge carries CI and deployment events to chat: signed webhooks in, one living message per run out.
+
+    \b
+    First steps:
+      bridge demo                 see it work, no account needed
+      bridge init                 write a commented config.yaml
+      bridge check                find every problem in it
+      bridge explain --source github event.json
+                                  who would be told of a saved webhook, and why
+      bridge serve                run it
+
+    The configuration is --config PATH, else $BRIDGE_CONFIG, else config.yaml, else $BRIDGE_CONFIG_YAML. Every command
+    that lists takes --json. Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors that are ours end in words, not in a traceback."""
+    try:
+        bridge(prog_name="bridge")
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(2)
+    except BridgeError as error:
+        click.echo(f"bridge: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # `bridge events | head`
+        sys.stderr.close()
+        sys.exit(0)

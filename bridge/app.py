@@ -1,0 +1,366 @@
+"""The composition root: the only place that knows everyone. Starts, reloads, answers for its health, stops.
+
+A stop without warning is the normal stop (platforms kill after 0 to 30 s): everything that matters is in the store, and
+a clean stop only saves the next start some work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from bridge import __version__, observe
+from bridge import config as configuration
+from bridge.config import Config
+from bridge.deliver import Couriers, Shown
+from bridge.destinations import DESTINATIONS
+from bridge.destinations.base import Health
+from bridge.errors import ConfigError, StoreUnavailable
+from bridge.observe import log
+from bridge.receive import Deciding, Receiver, problem
+from bridge.render import Renderer
+from bridge.sources import SOURCES
+from bridge.store import DEFAULT_URL, open_store
+from bridge.store.base import Store
+from bridge.web import Feed, add_routes
+from bridge.web.feed import Bubble
+
+Role = Literal["all", "web", "worker"]
+
+HEADERS_WITHIN = 30.0  # seconds; aiohttp's keep-alive time is also how long it waits for a request's headers
+SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
+PURGE_EVERY = timedelta(minutes=5)
+PURGE_SLICES = 50
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Bridge:
+    """A whole bridge in one process, until `stop`.
+
+    `config_path` and `environ` are kept: a reload reads the same places again.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        config_path: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        role: Role = "all",
+        unlocked: bool = False,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.config = config
+        self.feed = Feed()
+        self._config_path = config_path
+        self._environ = dict(environ or {})
+        self._role = role
+        self._unlocked = unlocked
+        self._now = now
+        self._renderer = Renderer(config.templates)
+        self._deciding = Deciding(config.rules)
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._store: Store | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._couriers: Couriers | None = None
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    # -- starting and stopping -----------------------------------------------------------------------------------------
+
+    async def start(self, host: str, port: int) -> None:
+        """Open the store, start the couriers and listen; raise StoreUnavailable, ConfigError or OSError."""
+        store = await open_store(self._environ.get("DATABASE_URL") or DEFAULT_URL, worker=self._role != "web")
+        self._store = store
+        observe.build_info.labels(__version__).set(1)
+        self._loaded(ok=True)
+        if self._role != "web":
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10))
+            self._couriers = Couriers(
+                store,
+                self._session,
+                lambda: self.config,
+                lambda: self._renderer,
+                now=self._now,
+                shown=self._show,
+            )
+            await self._couriers.follow(self.config)
+            await store.route_stuck(self._deciding)
+            self._background(self._purge_forever())
+        self._runner = web.AppRunner(
+            self._application(store),
+            access_log=None,
+            auto_decompress=False,  # senders sign raw bytes, and inflating blocks the loop
+            keepalive_timeout=HEADERS_WITHIN,
+            lingering_time=SHUTDOWN_WITHIN,
+            shutdown_timeout=SHUTDOWN_WITHIN,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=1024)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop accepting, let what is in flight end, close the store."""
+        self.feed.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._couriers is not None:
+            await self._couriers.stop()
+        if self._session is not None:
+            await self._session.close()
+        if self._store is not None:
+            await self._store.close()
+
+    def _background(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the routes ----------------------------------------------------------------------------------------------------
+
+    def _application(self, store: Store) -> web.Application:
+        app = web.Application(middlewares=[_errors])
+        app.on_response_prepare.append(_name_server)
+        app.router.add_get("/health/live", _live)
+        app.router.add_get("/health/ready", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        if self._role != "worker":
+            receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now)
+            app.router.add_post("/webhooks/{source}", receiver.handle)
+        add_routes(app, self.feed, token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None, unlocked=self._unlocked)
+        return app
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(5):
+                await self._require_store().ready()
+        except (StoreUnavailable, TimeoutError):
+            return web.json_response({"status": "not ready", "reason": "the store takes no writes"}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        try:
+            depths = await self._require_store().depths()
+        except StoreUnavailable:
+            depths = {}
+        now = self._now()
+        for name in self.config.destinations:
+            depth = depths.get(name)
+            age = max(0.0, (now - depth.oldest).total_seconds()) if depth and depth.oldest else 0.0
+            observe.queue_pending.labels(name).set(depth.waiting if depth else 0)
+            observe.queue_oldest_age.labels(name).set(age)
+            observe.queue_dead.labels(name).set(depth.dead if depth else 0)
+        response: web.StreamResponse = await _prometheus(request)
+        return response
+
+    def _require_store(self) -> Store:
+        if self._store is None:
+            raise StoreUnavailable("not open yet")
+        return self._store
+
+    def _show(self, shown: Shown) -> None:
+        claimed = shown.claimed
+        event = claimed.event
+        living = claimed.target.live and claimed.run is not None
+        key = f"{claimed.run.key}|{claimed.target.key}" if living and claimed.run else claimed.id
+        self.feed.publish(
+            Bubble(
+                key=key,
+                destination=shown.destination,
+                integration=shown.integration,
+                message=shown.message,
+                posted_at=shown.at,
+                changed_at=shown.at,
+                edits=0,
+                thread=bool(claimed.root) and not living,
+                event_id=event.id or "",
+                delivery_id=claimed.id,
+                repository=event.repository,
+                rules=claimed.target.rules,
+            )
+        )
+
+    # -- keeping on ----------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> bool:
+        """Read the configuration again. A bad one changes nothing: the running one stays, and the log says why."""
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(configuration.load, self._config_path, self._environ)
+            except ConfigError as error:
+                for found in error.problems:
+                    log.error("config.refused", problem=str(found))
+                self._loaded(ok=False)
+                return False
+            self.config = config
+            self._renderer = Renderer(config.templates)
+            self._deciding = Deciding(config.rules)
+            observe.configure(self._environ.get("LOG_FORMAT"), self._environ.get("LOG_LEVEL", "info"), self.secrets())
+            if self._couriers is not None:
+                await self._couriers.follow(config)
+            self._loaded(ok=True)
+            log.info("config.loaded", file=config.file, rules=len(config.rules))
+            return True
+
+    def secrets(self) -> frozenset[str]:
+        """Return every secret that must not be shown."""
+        return self.config.secrets | {value for value in (self._environ.get("BRIDGE_ADMIN_TOKEN"),) if value}
+
+    def _loaded(self, *, ok: bool) -> None:
+        observe.config_reload_successful.set(int(ok))
+        if ok:
+            observe.config_reload_time.set(self._now().timestamp())
+
+    def watch(self) -> None:
+        """Reload whenever the configuration's files change."""
+        self._background(self._watch_forever())
+
+    async def _watch_forever(self) -> None:
+        from watchfiles import awatch
+
+        paths = {path for path in configuration.watched_paths(self._config_path, self._environ) if path.exists()}
+        # Folders are watched, not files: editors and platforms replace a file by renaming another.
+        folders = {path if path.is_dir() else path.parent for path in paths}
+        if not folders:
+            return
+        wanted = {str(path.resolve()) for path in paths}
+
+        def ours(_change: object, name: str) -> bool:
+            return any(name == path or name.startswith(f"{path}/") for path in wanted)
+
+        async for _changes in awatch(*folders, watch_filter=ours, recursive=True, step=100, yield_on_timeout=False):
+            await self.reload()
+
+    async def _purge_forever(self) -> None:
+        while True:
+            await asyncio.sleep(PURGE_EVERY.total_seconds())
+            before = self._now() - self.config.server.retention
+            try:
+                for _ in range(PURGE_SLICES):
+                    if not await self._require_store().purge(before, 500):
+                        break
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", error=str(error))
+
+    # -- what to tell at start -----------------------------------------------------------------------------------------
+
+    def addresses(self) -> list[str]:
+        """Return, per source, the address to give to the sender and where to click."""
+        base = (self.config.server.public_url or f"http://localhost:{self.port}").rstrip("/")
+        lines = []
+        for source in self.config.sources.values():
+            module = SOURCES[source.type]
+            url = f"{base}/webhooks/{source.name}"
+            warning = "  WARNING: unsigned, anybody who knows the address can send events\n" if source.unsigned else ""
+            lines.append(f"{module.LABEL} sends to  {url}\n{warning}  {module.SETUP.format(url=url)}")
+        return lines
+
+    async def health(self) -> dict[str, Health]:
+        """Ask every destination whether it answers."""
+        return await self._couriers.check() if self._couriers is not None else {}
+
+    def describe(self, health: Mapping[str, Health]) -> list[str]:
+        """Return, per destination, whether it answers, in plain words."""
+        lines = []
+        for name, answer in health.items():
+            state = {True: "ok", False: "DOES NOT ANSWER", None: "not asked"}[answer.ok]
+            label = DESTINATIONS[self.config.destinations[name].type].LABEL
+            lines.append(f"{name} ({label}): {state}, {answer.text}")
+        return lines
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "live"})
+
+
+_prometheus = make_aiohttp_handler(registry=observe.registry)
+
+
+@web.middleware
+async def _errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer in one form; a bug is logged with its traceback and is the only way to a 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = problem(HTTPStatus(error.status), error.reason.lower())
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        log.error("request.failed", path=_route_of(request), error=type(error).__name__, exc_info=True)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a bug: it is logged")
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "?"
+
+
+async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "bridge"
+
+
+async def serve(bridge: Bridge, host: str, port: int, *, say: Callable[[str], None]) -> None:
+    """Run `bridge` until SIGTERM or SIGINT; SIGHUP and changed files reload."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    reloads: set[asyncio.Task[bool]] = set()
+
+    def hang_up() -> None:
+        task = asyncio.create_task(bridge.reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    started = time.perf_counter()
+    try:
+        await bridge.start(host, port)
+        bridge.watch()
+        log.info(
+            "bridge.started", port=bridge.port, seconds=round(time.perf_counter() - started, 3), version=__version__
+        )
+        say(f"bridge {__version__} listens on http://{host}:{bridge.port}\n")
+        for text in bridge.addresses():
+            say(text)
+        say("")
+        checking = asyncio.create_task(_tell_health(bridge, say))
+        await stopping.wait()
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
+        say("stopping: what is in flight ends, the rest stays in the database")
+    finally:
+        await bridge.stop()
+    log.info("bridge.stopped")
+
+
+async def _tell_health(bridge: Bridge, say: Callable[[str], None]) -> None:
+    for text in bridge.describe(await bridge.health()):
+        say(text)

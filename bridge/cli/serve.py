@@ -1,0 +1,137 @@
+"""`bridge serve`, `release`, `doctor` and `demo`: the commands that run the program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import click
+
+
+def config_option(command: Any) -> Any:
+    return click.option(
+        "--config",
+        "config_path",
+        metavar="PATH",
+        type=click.Path(dir_okay=False),
+        help="The configuration. Default: $BRIDGE_CONFIG, then config.yaml, then $BRIDGE_CONFIG_YAML.",
+    )(command)
+
+
+@click.command()
+@config_option
+@click.option("--host", envvar="HOST", default="0.0.0.0", show_default=True, show_envvar=True, help="Where to listen.")  # noqa: S104 - a platform's router must reach it
+@click.option(
+    "--port", envvar="PORT", type=int, default=8080, show_default=True, show_envvar=True, help="Where to listen."
+)
+@click.option(
+    "--role",
+    type=click.Choice(["all", "web", "worker"]),
+    default="all",
+    show_default=True,
+    help="web only takes webhooks, worker only delivers.",
+)
+def serve(config_path: str | None, host: str, port: int, role: Any) -> None:
+    """Run the server.
+
+    DATABASE_URL says where the memory is (default sqlite:///bridge.db). SIGTERM ends it cleanly within 10 s; SIGHUP or a
+    changed configuration file reloads, and a bad file keeps the running configuration and says why.
+    """
+    from bridge import app, config, observe
+
+    loaded = config.load(config_path, os.environ)
+    bridge = app.Bridge(loaded, config_path=config_path, environ=os.environ, role=role)
+    observe.configure(os.environ.get("LOG_FORMAT"), os.environ.get("LOG_LEVEL", "info"), bridge.secrets())
+    for warning in loaded.warnings:
+        click.echo(str(warning), err=True)
+    try:
+        asyncio.run(app.serve(bridge, host, port, say=click.echo))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+@click.command()
+@config_option
+def release(config_path: str | None) -> None:
+    """Check the configuration and bring the database up to date.
+
+    What a platform runs before a new version takes over: when it fails, the old version keeps running.
+    """
+    from bridge import config
+    from bridge.render import Renderer
+    from bridge.store import DEFAULT_URL, open_store
+
+    loaded = config.load(config_path, os.environ)
+    problems = Renderer(loaded.templates).problems()
+    for problem in problems:
+        click.echo(f"templates/{problem.name}:{problem.line}:1: {problem.text}", err=True)
+    if problems:
+        raise SystemExit(2)
+
+    async def migrate() -> None:
+        store = await open_store(os.environ.get("DATABASE_URL") or DEFAULT_URL)
+        await store.close()
+
+    asyncio.run(migrate())
+    click.echo(f"{loaded.file} is fine and the database is up to date")
+
+
+@click.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def doctor(config_path: str | None, *, as_json: bool) -> None:
+    """Check each source and destination live, without posting: is the token valid, does the chat answer."""
+    import json
+
+    from bridge import config, observe
+    from bridge.destinations import DESTINATIONS
+    from bridge.destinations.base import Health
+    from bridge.errors import DeliveryError
+
+    loaded = config.load(config_path, os.environ)
+    observe.configure(os.environ.get("LOG_FORMAT"), "error", loaded.secrets)
+
+    async def ask() -> dict[str, Health]:
+        import aiohttp
+
+        answers: dict[str, Health] = {}
+        async with aiohttp.ClientSession() as session:
+            for name, destination in loaded.destinations.items():
+                place = DESTINATIONS[destination.type].open(name, destination.options, session)
+                try:
+                    async with asyncio.timeout(10):
+                        answers[name] = await place.check()
+                except TimeoutError:
+                    answers[name] = Health(False, "does not answer within 10 s")
+                except DeliveryError as error:
+                    answers[name] = Health(False, str(error))
+        return answers
+
+    health = asyncio.run(ask())
+    if as_json:
+        click.echo(
+            json.dumps([{"destination": name, "ok": item.ok, "text": item.text} for name, item in health.items()])
+        )
+    else:
+        for source in loaded.sources.values():
+            secured = "UNSIGNED" if source.unsigned else f"{len(source.secrets) or len(source.tokens)} secret(s)"
+            click.echo(f"source {source.name}: {source.type}, {secured}")
+        for name, item in health.items():
+            click.echo(f"destination {name}: {({True: 'ok', False: 'NO', None: '?'})[item.ok]}, {item.text}")
+    if any(item.ok is False for item in health.values()):
+        raise SystemExit(1)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after the last message is delivered.")
+@click.option("--host", default="127.0.0.1", hidden=True)
+@click.option("--port", envvar="PORT", type=int, default=8080, show_default=True, help="Where the page is.")
+def demo(host: str, port: int, *, once: bool) -> None:
+    """Show the whole story on this machine: a run that fails, is re-run and fixed, on two branches.
+
+    Signed webhooks go through the real server and the real database into the terminal and a page. No account, no key.
+    """
+    from bridge import demo as story
+
+    raise SystemExit(asyncio.run(story.run(host, port, once=once)))

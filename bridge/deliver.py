@@ -1,0 +1,601 @@
+"""What is owed goes out: claim, render, send or edit, settle. One courier per destination: none waits for another.
+
+A delivery of a living message says "show the newest state", not "make this edit": the courier loads the run when its
+turn has come, and what it shows settles every older wish for the same message. Nothing here decides about retries:
+that is `bridge.retry`, pure. https://microservices.io/patterns/data/transactional-outbox.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bridge import codec, observe
+from bridge.config import Config, DestinationConfig, Person
+from bridge.destinations import DESTINATIONS, Destination
+from bridge.destinations.base import Bucket, Health, Receipt
+from bridge.errors import (
+    Dead,
+    DeliveryError,
+    LookupFailed,
+    RateLimited,
+    Rejected,
+    StoreUnavailable,
+    TemplateError,
+    Transient,
+    Unsure,
+)
+from bridge.event import Event, Run
+from bridge.fold import fill
+from bridge.lookups import LOOKUPS
+from bridge.message import Message
+from bridge.observe import log
+from bridge.render import Renderer, View, plain
+from bridge.retry import Pace, Policy, Verdict, cause, decide, rest
+from bridge.store.base import Claimed, Settlement, Store
+
+if TYPE_CHECKING:
+    import aiohttp
+
+AT_ONCE = 4  # deliveries of one destination in flight, each of another run
+POLL = 2.0  # seconds; the safety net under the wake-ups, and how soon another process's replay is seen
+LEASE_BEYOND_TIMEOUT = timedelta(seconds=90)
+HOLD_AT_MOST = 30.0  # seconds that a claimed delivery may wait for its rate limit before it is handed back
+FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
+LOOKUP_WITHIN = 4.0  # seconds
+LOOKUPS_KEPT = 2_000
+FAILED_LOOKUP_KEPT = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A message as it now stands in a chat."""
+
+    claimed: Claimed
+    destination: str
+    integration: str
+    message: Message
+    edited: bool
+    at: datetime
+
+
+@dataclass(slots=True)
+class Condition:
+    """How a destination is: what its last answer said. `failures` counts those in a row."""
+
+    ok: bool | None = None
+    text: str = ""
+    at: datetime | None = None
+    failures: int = 0
+
+
+class Paces:
+    """All rate limits of this process. Destinations that count against one limit (one token) share it."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, Pace] = {}
+
+    def of(self, bucket: Bucket) -> Pace:
+        pace = self._paces.get(bucket.key)
+        if pace is None or (pace.per_second, pace.burst) != (bucket.rate.per_second, bucket.burst):
+            pace = self._paces[bucket.key] = Pace(bucket.rate.per_second, bucket.burst)
+        return pace
+
+
+class Enricher:
+    """Asks senders' APIs for what their webhooks leave out; bounded in time, kept per state of a run, never needed."""
+
+    def __init__(self, session: aiohttp.ClientSession, config: Callable[[], Config]) -> None:
+        self._session = session
+        self._config = config
+        self._kept: OrderedDict[tuple[str, int, str], tuple[Run | None, float]] = OrderedDict()
+        self._asking: dict[tuple[str, int, str], asyncio.Task[Run | None]] = {}
+
+    async def enrich(self, run: Run) -> Run:
+        """Return `run` with what the API adds, or as it is."""
+        lookup = LOOKUPS.get(run.event.type)
+        if lookup is None or not run.seen or run.event.source not in self._config().sources:
+            return run
+        key = (run.key, run.attempt, run.status.value)
+        kept = self._kept.get(key)
+        if kept is None or (kept[0] is None and time.monotonic() - kept[1] > FAILED_LOOKUP_KEPT):
+            asking = self._asking.get(key)
+            if asking is None:
+                asking = self._asking[key] = asyncio.create_task(self._ask(run, key))
+            known = await asyncio.shield(asking)
+        else:
+            known = kept[0]
+        return _joined(run, known) if known is not None else run
+
+    async def _ask(self, run: Run, key: tuple[str, int, str]) -> Run | None:
+        source = self._config().sources[run.event.source]
+        lookup = LOOKUPS[source.type]
+        known: Run | None = None
+        result = "failed"
+        try:
+            async with asyncio.timeout(LOOKUP_WITHIN):
+                known = await lookup.look_up(run, self._session, source.api_url or lookup.API_URL, source.api_token)
+            result = "ok"
+        except LookupFailed as error:
+            log.info("lookup.failed", source=source.name, reason=str(error))
+        except TimeoutError:
+            result = "slow"
+            log.info("lookup.slow", source=source.name)
+        except Exception as error:  # a bug in a lookup must not hold a message back
+            log.error("lookup.failed", source=source.name, error=type(error).__name__, exc_info=True)
+        finally:
+            self._asking.pop(key, None)
+        observe.lookups.labels(source.name, result).inc()
+        self._kept[key] = (known, time.monotonic())
+        while len(self._kept) > LOOKUPS_KEPT:
+            self._kept.popitem(last=False)
+        return known
+
+
+def _joined(run: Run, known: Run) -> Run:
+    """Return the newest `run` with what a lookup said of an equal or earlier version of it."""
+    tasks = {task.id: task for task in known.tasks} | {
+        task.id: replace(task, step=task.step or old.step, note=task.note or old.note, url=task.url or old.url)
+        for task in run.tasks
+        for old in [next((other for other in known.tasks if other.id == task.id), task)]
+    }
+    event = fill(run.event, known.event)
+    return replace(run, event=event.with_(duration=event.duration or known.event.duration), tasks=tuple(tasks.values()))
+
+
+class Courier:
+    """Delivers for one destination until `stop`."""
+
+    def __init__(
+        self,
+        config: DestinationConfig,
+        destination: Destination,
+        store: Store,
+        *,
+        renderer: Callable[[], Renderer],
+        people: Callable[[], dict[str, Person]],
+        enricher: Enricher,
+        paces: Paces,
+        now: Callable[[], datetime],
+        dice: Callable[[], float],
+        shown: Callable[[Shown], None],
+    ) -> None:
+        self.name = config.name
+        self.config = config
+        self.destination = destination
+        self.condition = Condition()
+        self._integration = config.type
+        self._store = store
+        self._renderer = renderer
+        self._people = people
+        self._enricher = enricher
+        self._paces = paces
+        self._now = now
+        self._dice = dice
+        self._shown = shown
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._rest_until = 0.0
+        self._flying: set[asyncio.Task[None]] = set()
+        options = config.options
+        self._timeout = options.timeout
+        self._policy = Policy(options.give_up_after, options.attempts, options.when_unsure)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"courier {self.name}")
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Claim nothing more and let what is in flight end; what does not end in time stays leased, as unsure."""
+        self._stopping.set()
+        self._wake.set()
+        if self._flying:
+            await asyncio.wait(self._flying, timeout=FINISH_WITHIN)
+        for task in (*self._flying, *filter(None, [self._task])):
+            task.cancel()
+        await asyncio.gather(*self._flying, *filter(None, [self._task]), return_exceptions=True)
+
+    # -- claiming ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                claimed = await self._claim()
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", destination=self.name, error=str(error))
+                claimed = []
+            except Exception as error:  # a bug: say so and go on, what is owed stays owed
+                log.error("courier.failed", destination=self.name, error=type(error).__name__, exc_info=True)
+                claimed = []
+            for delivery in claimed:
+                task = asyncio.create_task(self._deliver(delivery))
+                self._flying.add(task)
+                task.add_done_callback(self._landed)
+            if not claimed:
+                await self._sleep()
+
+    async def _claim(self) -> list[Claimed]:
+        at_once = 1 if self.condition.failures else AT_ONCE  # one by one while the destination is down
+        free = at_once - len(self._flying)
+        if free <= 0 or time.monotonic() < self._rest_until:
+            return []
+        lease = self._timeout + LEASE_BEYOND_TIMEOUT
+        return await self._store.claim(self.name, self._now(), lease, free)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        self._wake.set()
+
+    async def _sleep(self) -> None:
+        """Wait for a wake-up, the end of a rest, or the next delivery that becomes due."""
+        seconds = POLL
+        rest_for = self._rest_until - time.monotonic()
+        if rest_for > 0:
+            # Woken early there is nothing to do; a stop must still end it.
+            try:
+                async with asyncio.timeout(min(rest_for, POLL)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+            return
+        if not self._flying:
+            try:
+                due = await self._store.next_due(self.name)
+            except StoreUnavailable:
+                due = None
+            if due is not None:
+                seconds = min(POLL, max(0.01, (due - self._now()).total_seconds()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # -- one delivery --------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        try:
+            await self._attempt(claimed)
+        except StoreUnavailable as error:  # it stays leased, and is tried again when the lease ends
+            log.error("store.unavailable", destination=self.name, delivery_id=claimed.id, error=str(error))
+            self._rest_until = time.monotonic() + 1.0
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        if reason := self._needless(claimed):
+            await self._settle(claimed, "folded", "folded", reason)
+            return
+        if claimed.unsure and claimed.receipt is None and self._policy.when_unsure == "drop":
+            text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
+            await self._settle(claimed, "dropped", "unsure", text)
+            return
+        waited = await self._wait_for_pace(claimed)
+        if waited is None:
+            return
+        if waited:
+            claimed = await self._store.reload(claimed)
+            if reason := self._needless(claimed):
+                await self._settle(claimed, "folded", "folded", reason)
+                return
+        await self._send(claimed)
+
+    def _needless(self, claimed: Claimed) -> str:
+        """Return why a wish is fulfilled already, or nothing."""
+        if not claimed.target.live or claimed.run is None or claimed.receipt is None or claimed.replayed:
+            return ""
+        if self.destination.can_edit:
+            return "already shown" if claimed.shown >= claimed.run.version else ""
+        if not claimed.run.status.finished:
+            return "cannot be edited: told at the start and at the end"
+        return "already told" if claimed.receipt.get("told") == _told(claimed.run) else ""
+
+    async def _wait_for_pace(self, claimed: Claimed) -> float | None:
+        """Wait until the chat may be asked; return the seconds, or None when that is long and it was handed back."""
+        edit = self._edits(claimed)
+        paces = [self._paces.of(bucket) for bucket in self._buckets(claimed, edit=edit)]
+        waited = 0.0
+        while (seconds := max((pace.wait(time.monotonic()) for pace in paces), default=0.0)) > 0:
+            if seconds > HOLD_AT_MOST or self._stopping.is_set():
+                due_at = self._now() + timedelta(seconds=seconds)
+                await self._store.settle(
+                    Settlement(claimed.id, "pending", self._now(), "released", "waits for the rate limit", due_at)
+                )
+                self._rest_until = max(self._rest_until, time.monotonic() + min(seconds, HOLD_AT_MOST))
+                return None
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()
+            except TimeoutError:
+                waited += seconds
+        for pace in paces:
+            pace.take(time.monotonic())
+        return waited
+
+    def _buckets(self, claimed: Claimed, *, edit: bool) -> tuple[Bucket, ...]:
+        return self.destination.buckets(edit=edit, channel=claimed.target.channel)
+
+    def _edits(self, claimed: Claimed) -> bool:
+        return bool(claimed.target.live and claimed.receipt and self.destination.can_edit)
+
+    async def _send(self, claimed: Claimed) -> None:
+        run = await self._enricher.enrich(claimed.run) if claimed.run is not None else None
+        message = self._render(claimed, run)
+        edit = self._edits(claimed)
+        started = time.perf_counter()
+        try:
+            receipt = await self._ask(claimed, message, edit=edit)
+        except DeliveryError as error:
+            await self._failed(claimed, error, edit=edit, seconds=time.perf_counter() - started)
+            return
+        seconds = time.perf_counter() - started
+        observe.notification_latency.labels(self._integration).observe(seconds)
+        observe.notifications.labels(self.name, self._integration, "edited" if edit else "posted").inc()
+        self._is(True, "answers")
+        await self._delivered(claimed, message, receipt, edit=edit, seconds=seconds)
+
+    async def _ask(self, claimed: Claimed, message: Message, *, edit: bool) -> Receipt:
+        """Send or edit; raise DeliveryError and nothing else. A bug in a destination is Transient: nothing is lost."""
+        observe.notification_requests.labels(self.name, self._integration).inc()
+        try:
+            async with asyncio.timeout((self._timeout + timedelta(seconds=5)).total_seconds()):
+                if edit and claimed.receipt is not None:
+                    return await self.destination.edit(message, claimed.receipt)
+                threaded = claimed.root if claimed.target.thread and self.destination.can_thread else None
+                if claimed.target.live:
+                    threaded = None
+                return await self.destination.send(message, channel=claimed.target.channel, thread=threaded)
+        except DeliveryError:
+            raise
+        except TimeoutError as error:
+            raise Unsure("no answer in time") from error
+        except Exception as error:
+            log.error(
+                "delivery.bug", destination=self.name, delivery_id=claimed.id, error=type(error).__name__, exc_info=True
+            )
+            raise Transient(f"bridge failed to send it ({type(error).__name__}): please report this") from error
+
+    async def _delivered(
+        self, claimed: Claimed, message: Message, receipt: Receipt, *, edit: bool, seconds: float
+    ) -> None:
+        version = claimed.run.version if claimed.run is not None else None
+        if claimed.target.live and claimed.run is not None and not self.destination.can_edit:
+            receipt = {**receipt, "told": _told(claimed.run)}
+        now = self._now()
+        await self._store.settle(
+            Settlement(
+                claimed.id,
+                "done",
+                now,
+                "edited" if edit else "delivered",
+                receipt=receipt,
+                shown=version if claimed.target.live else None,
+                seconds=seconds,
+                sent=codec.dump(message),
+            )
+        )
+        age = max(0.0, (now - claimed.created_at).total_seconds())
+        observe.end_to_end_latency.labels(self.name).observe(age)
+        log.info(
+            "delivery.edited" if edit else "delivery.done",
+            destination=self.name,
+            delivery_id=claimed.id,
+            event_id=claimed.event.id,
+            seconds=round(seconds, 3),
+        )
+        self._shown(Shown(claimed, self.name, self._integration, message, edit, now))
+
+    async def _failed(self, claimed: Claimed, error: DeliveryError, *, edit: bool, seconds: float) -> None:
+        observe.notification_requests_failed.labels(self.name, self._integration, cause(error)).inc()
+        now = self._now()
+        verdict = decide(
+            error,
+            now=now,
+            created_at=claimed.created_at,
+            attempts=claimed.attempts,
+            policy=self._policy,
+            edit=edit,
+            plain=claimed.plain,
+            dice=self._dice(),
+        )
+        self._hold_back(claimed, error, edit=edit)
+        await self._settle(claimed, verdict.state, verdict.outcome, verdict.text, verdict=verdict, seconds=seconds)
+
+    def _hold_back(self, claimed: Claimed, error: DeliveryError, *, edit: bool) -> None:
+        """Let the destination, or the rate limit that spoke, rest; note what it said."""
+        if isinstance(error, RateLimited):
+            until = time.monotonic() + max(0.0, error.after)
+            for bucket in self._buckets(claimed, edit=edit):
+                self._paces.of(bucket).pause(until)
+            return
+        if isinstance(error, Transient | Unsure | Dead):
+            self._is(False, str(error))
+        if isinstance(error, Transient | Unsure):
+            seconds = rest(self.condition.failures).total_seconds() * (0.5 + self._dice() / 2)
+            self._rest_until = time.monotonic() + seconds
+        elif isinstance(error, Rejected):
+            self._is(True, "answers")
+
+    def _is(self, ok: bool, text: str) -> None:
+        self.condition.ok = ok
+        self.condition.text = text
+        self.condition.at = self._now()
+        self.condition.failures = 0 if ok else self.condition.failures + 1
+        observe.destination_up.labels(self.name).set(int(ok))
+
+    async def _settle(
+        self,
+        claimed: Claimed,
+        state: str,
+        outcome: str,
+        text: str,
+        *,
+        verdict: Verdict | None = None,
+        seconds: float = 0,
+    ) -> None:
+        final = state in ("dead", "dropped")
+        if final:
+            observe.notifications_failed.labels(self.name, self._integration, outcome).inc()
+            log.error(
+                f"delivery.{state}",
+                destination=self.name,
+                delivery_id=claimed.id,
+                event_id=claimed.event.id,
+                reason=text,
+            )
+        elif state == "pending":
+            log.warning("delivery.again", destination=self.name, delivery_id=claimed.id, outcome=outcome, reason=text)
+        else:
+            observe.notifications_suppressed.labels(self.name, outcome).inc()
+        await self._store.settle(
+            Settlement(
+                claimed.id,
+                state,  # type: ignore[arg-type]
+                self._now(),
+                outcome,
+                text,
+                due_at=verdict.due_at if verdict else None,
+                counts=bool(verdict and verdict.counts),
+                forget=bool(verdict and verdict.forget),
+                plain=bool(verdict and verdict.plain),
+                seconds=seconds,
+            )
+        )
+
+    # -- rendering -----------------------------------------------------------------------------------------------------
+
+    def _render(self, claimed: Claimed, run: Run | None) -> Message:
+        view = self._view(claimed, run)
+        if claimed.plain:
+            return plain(view)
+        try:
+            return self._renderer().render(claimed.target.template, view, self._integration)
+        except TemplateError as error:
+            observe.template_errors.labels(claimed.target.template).inc()
+            log.error("template.failed", template=claimed.target.template, delivery_id=claimed.id, reason=str(error))
+            return plain(view)
+
+    def _view(self, claimed: Claimed, run: Run | None) -> View:
+        target = claimed.target
+        event = claimed.event
+        if run is not None:
+            event = run.event.with_(id=event.id) if target.live else fill(event, run.event)
+        return View(
+            event=event,
+            tasks=run.tasks if run is not None else (),
+            rule=", ".join(target.rules),
+            mentions=mentions(target.mention, event, self._people(), DESTINATIONS[self._integration].PERSON),
+            now=self._now(),
+            live=target.live,
+        )
+
+
+def _told(run: Run) -> str:
+    return f"{run.attempt}:{run.status}" if run.status.finished else "open"
+
+
+def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], chat: str) -> tuple[str, ...]:
+    """Return the ids in `chat` of whom a rule mentions: "author" is looked up by login, name and e-mail."""
+    found: list[str] = []
+    for word in words:
+        names = (event.author, event.author_name, event.author_email) if word == "author" else (word,)
+        person = next((person for name in names if name and (person := _person(name, people))), None)
+        if person is not None and (known := person.ids.get(chat)):
+            found.append(known)
+    return tuple(dict.fromkeys(found))
+
+
+def _person(name: str, people: dict[str, Person]) -> Person | None:
+    wanted = name.lower()
+    for person in people.values():
+        if wanted in (person.name.lower(), person.ids.get("email", "").lower()):
+            return person
+    return None
+
+
+class Couriers:
+    """All couriers of this process; follows the configuration."""
+
+    def __init__(
+        self,
+        store: Store,
+        session: aiohttp.ClientSession,
+        config: Callable[[], Config],
+        renderer: Callable[[], Renderer],
+        *,
+        now: Callable[[], datetime],
+        shown: Callable[[Shown], None],
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._config = config
+        self._renderer = renderer
+        self._now = now
+        self._dice = dice
+        self._shown = shown
+        self._paces = Paces()
+        self._enricher = Enricher(session, config)
+        self.couriers: dict[str, Courier] = {}
+        store.on_owed(self.wake)
+
+    def wake(self, destination: str) -> None:
+        courier = self.couriers.get(destination)
+        if courier is not None:
+            courier.wake()
+
+    async def follow(self, config: Config) -> None:
+        """Start, keep, replace and stop couriers so that there is one for each destination of `config`."""
+        gone = [
+            courier
+            for name, courier in self.couriers.items()
+            if name not in config.destinations or config.destinations[name] != courier.config
+        ]
+        for courier in gone:
+            del self.couriers[courier.name]
+        await asyncio.gather(*(courier.stop() for courier in gone))
+        for name, destination in config.destinations.items():
+            if name not in self.couriers:
+                self.couriers[name] = self._courier(destination)
+                self.couriers[name].start()
+
+    def _courier(self, config: DestinationConfig) -> Courier:
+        return Courier(
+            config,
+            DESTINATIONS[config.type].open(config.name, config.options, self._session),
+            self._store,
+            renderer=self._renderer,
+            people=lambda: self._config().people,
+            enricher=self._enricher,
+            paces=self._paces,
+            now=self._now,
+            dice=self._dice,
+            shown=self._shown,
+        )
+
+    async def check(self) -> dict[str, Health]:
+        """Ask every destination, all at once, whether it answers."""
+        names = list(self.couriers)
+        answers = await asyncio.gather(*(self._check(self.couriers[name]) for name in names))
+        return dict(zip(names, answers, strict=True))
+
+    async def _check(self, courier: Courier) -> Health:
+        try:
+            async with asyncio.timeout(8):
+                return await courier.destination.check()
+        except TimeoutError:
+            return Health(False, "does not answer within 8 s")
+        except DeliveryError as error:
+            return Health(False, str(error))
+
+    async def stop(self) -> None:
+        couriers, self.couriers = list(self.couriers.values()), {}
+        await asyncio.gather(*(courier.stop() for courier in couriers))

@@ -1,0 +1,271 @@
+"""A webhook comes in: who is it, who signed it, what does it say; and then the store, before any answer.
+
+The only place where a sender is answered. Whatever a stranger sends, he gets a 4xx in few words; whatever is correctly
+signed gets a 2xx, because some senders disable a hook that answers with errors.
+https://www.rfc-editor.org/rfc/rfc9457 (problem details)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from bridge import observe
+from bridge.config import Config, SourceConfig
+from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadable
+from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
+from bridge.fold import fold_run, fold_track, run_key
+from bridge.observe import log
+from bridge.route import Rule, route
+from bridge.sources import SOURCES
+from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
+
+READ_WITHIN = timedelta(seconds=10)
+RETRY_AFTER = timedelta(seconds=30)
+KEPT_HEADERS = ("content-type", "user-agent", "x-request-id")
+
+
+class Deciding:
+    """Fold and route with one set of rules: what `bridge.store` asks inside its transaction, and `bridge explain`."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+
+    def run_key(self, event: Event) -> str | None:
+        return run_key(event)
+
+    def first(self, event: Event, run: Run | None, *, repeat: bool, sent_at: datetime | None) -> First:
+        folded = fold_run(event, run, repeat=repeat, sent_at=sent_at)
+        return First(folded.event, folded.run, folded.news, folded.moved, folded.track if folded.news else None)
+
+    def second(self, first: First, track: Track | None) -> Decision:
+        event, run, after = first.event, first.run, None
+        if first.track is not None and run is not None:
+            event, run, after = fold_track(event, run, track, first.track)
+        targets: dict[str, Target] = {}
+        rules: tuple[str, ...] = ()
+        if first.news:
+            routing = route(self.rules, event)
+            targets = {target.key: target for target in routing.targets}
+            rules = routing.matched
+        state: EventState = ("routed" if rules else "unrouted") if first.news else "unchanged"
+        if run is not None:
+            targets, run = _follow(targets, run, event, moved=first.moved)
+        return Decision(event, run, after, state, rules, tuple(targets.values()))
+
+
+def _follow(targets: dict[str, Target], run: Run, event: Event, *, moved: bool) -> tuple[dict[str, Target], Run]:
+    """A living message, once opened, follows its run to the end, whatever the rule would say of the later states."""
+    following = {target.key: target for target in run.following}
+    if moved:
+        targets = {key: target for key, target in following.items() if key not in targets} | targets
+    for key, target in tuple(targets.items()):
+        if not target.live:
+            continue
+        following.setdefault(key, replace(target, mention=()))
+        if target.thread and event.change is not None and event.status.finished and event.task is None:
+            reply = replace(target, live=False, reply=True)
+            targets[reply.key] = reply
+    return targets, replace(run, following=tuple(following.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a verified request turned out to be, before the store has seen it."""
+
+    identity: Identity
+    event: Event | None = None
+    ignored: str = ""
+    problem: str = ""
+
+
+def read(inbound: Inbound, source: SourceConfig) -> Read:
+    """Return what a request says; raise Unauthorized when nobody we know signed it. Pure; also `bridge explain`'s eye.
+
+    Not being able to read it is no error here: the event is kept with its problem.
+    """
+    module = SOURCES[source.type]
+    if not source.unsigned:
+        module.verify(inbound, source.secrets)
+    return understand(inbound, source)
+
+
+def understand(inbound: Inbound, source: SourceConfig) -> Read:
+    """Return what a request says, whoever signed it."""
+    module = SOURCES[source.type]
+    identity = module.identify(inbound)
+    try:
+        found = module.normalise(inbound)
+    except Unreadable as error:
+        return Read(identity, problem=str(error))
+    except IngestError:
+        raise
+    except Exception as error:  # a bug in a source must neither lose the event nor answer 5xx
+        log.error("event.unreadable", source=source.name, error=type(error).__name__, exc_info=True)
+        return Read(identity, problem=f"bridge failed to read it ({type(error).__name__}): please report this")
+    if isinstance(found, Ignored):
+        return Read(identity, ignored=found.reason)
+    return Read(identity, event=found.with_(source=source.name, type=source.type, received_at=inbound.received_at))
+
+
+class Receiver:
+    """The route ``POST /webhooks/{source}``. `config` and `decider` are asked anew each time: they change on reload."""
+
+    def __init__(
+        self, store: Store, config: Callable[[], Config], decider: Callable[[], Deciding], now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._decider = decider
+        self._now = now
+
+    async def handle(self, request: web.Request) -> web.Response:
+        name = request.match_info["source"]
+        config = self._config()
+        source = config.sources.get(name)
+        if source is None:
+            return problem(HTTPStatus.NOT_FOUND, "no such source")
+        try:
+            _check_headers(request, SOURCES[source.type].CONTENT_TYPES)
+            body = await _body(request, config.server.max_body)
+        except _Refused as refused:
+            return self._refuse(name, refused.status, refused.text)
+        started = time.perf_counter()
+        inbound = Inbound(name, _headers(request), body, self._now())
+        try:
+            found = read(inbound, source)
+        except Unauthorized as error:
+            return self._refuse(name, HTTPStatus.UNAUTHORIZED, str(error))
+        except IngestError as error:
+            return self._refuse(name, HTTPStatus(error.status), str(error))
+        response = await self._accept(inbound, found)
+        observe.accept_latency.observe(time.perf_counter() - started)
+        return response
+
+    async def _accept(self, inbound: Inbound, found: Read) -> web.Response:
+        arrival = Arrival(
+            source=inbound.source,
+            received_at=inbound.received_at,
+            headers=_kept(inbound.headers),
+            body=inbound.body,
+            identity=found.identity,
+            event=found.event,
+            problem=found.problem or found.ignored,
+            ignored=bool(found.ignored),
+        )
+        try:
+            accepted = await self._store.accept(arrival, self._decider())
+        except StoreUnavailable as error:
+            log.error("store.unavailable", source=inbound.source, error=str(error))
+            if found.ignored:
+                return web.json_response({"status": "ignored", "reason": found.ignored})
+            observe.events_invalid.labels(inbound.source, "store").inc()
+            response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the event cannot be kept now, send it again later")
+            response.headers["Retry-After"] = str(round(RETRY_AFTER.total_seconds()))
+            return response
+        return self._answer(inbound.source, found, accepted)
+
+    def _answer(self, source: str, found: Read, accepted: Accepted) -> web.Response:
+        if found.ignored:
+            status, code, answer = "ignored", 200, {"status": "ignored", "reason": found.ignored}
+        elif accepted.duplicate:
+            status, code, answer = "duplicate", 200, {"status": "duplicate", "id": accepted.id}
+        elif found.event is None:
+            status, code, answer = "unreadable", 202, {"status": "unreadable", "id": accepted.id}
+        else:
+            status, code, answer = "accepted", 202, {"id": accepted.id, "status": "accepted"}
+        observe.events_received.labels(source, status).inc()
+        if status == "accepted" and accepted.state == "unrouted":
+            observe.events_unrouted.labels(source).inc()
+        log.info(
+            f"event.{status}",
+            source=source,
+            event_id=accepted.id,
+            state=accepted.state,
+            destinations=list(accepted.destinations),
+            reason=found.ignored or found.problem or None,
+        )
+        return web.json_response(answer, status=code)
+
+    def _refuse(self, source: str, status: HTTPStatus, text: str) -> web.Response:
+        reason = {401: "signature", 408: "slow", 413: "size", 415: "type"}.get(status, "other")
+        observe.events_invalid.labels(source, reason).inc()
+        log.info("event.refused", source=source, status=int(status), reason=text)
+        response = problem(status, text)
+        if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+            response.force_close()
+        return response
+
+
+def problem(status: HTTPStatus, detail: str) -> web.Response:
+    """Return an error as RFC 9457 has it; `detail` says nothing that helps a stranger."""
+    return web.json_response(
+        {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail},
+        status=int(status),
+        content_type="application/problem+json",
+    )
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+def _check_headers(request: web.Request, content_types: frozenset[str]) -> None:
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise _Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken: the raw bytes are what is signed"
+        )
+    given = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if given not in content_types:
+        raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {' or '.join(sorted(content_types))}")
+
+
+async def _body(request: web.Request, limit: int) -> bytes:
+    """Read the body, bounded in size and time: aiohttp itself never cuts a slow one."""
+    if request.content_length is not None and request.content_length > limit:
+        raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(READ_WITHIN.total_seconds()):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > limit:
+                    raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from error
+    except web.HTTPException:
+        raise
+    except (OSError, ValueError, web.RequestPayloadError) as error:
+        raise _Refused(HTTPStatus.BAD_REQUEST, "the body could not be read") from error
+    return b"".join(chunks)
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    """Return the headers by lower-case name; of one given twice, the first."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers.setdefault(name.lower(), value)
+    return headers
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return the headers that are worth keeping: no signature, no token."""
+    return {
+        name: value[:300]
+        for name, value in headers.items()
+        if (name.startswith("x-") or name in KEPT_HEADERS)
+        and not any(word in name for word in ("signature", "token", "secret", "auth", "forwarded", "real-ip"))
+    }
