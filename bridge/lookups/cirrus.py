@@ -109,8 +109,11 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     found = await _find(run.event, run.event.run.id, ask)
     if found.run is None or found.run.id != run.event.run.id:
         return replace(run, event=_filled(run.event, found, _COMMIT))
+    event = _filled(run.event, found)
+    if not run.seen and event.status is Status.UNKNOWN:  # only tasks have spoken: the run's own state is a gap as well
+        event = event.with_(status=found.status)
     tasks = _merged(run.tasks, found.tasks)
-    return replace(run, event=_filled(run.event, found), tasks=await _explained(tasks, found.tasks, ask))
+    return replace(run, event=event, tasks=await _explained(tasks, found.tasks, ask))
 
 
 async def fetch_task(session: aiohttp.ClientSession, api_url: str, token: str | None, task_id: str) -> Task:
@@ -276,7 +279,13 @@ def _merged(known: tuple[Task, ...], found: tuple[Task, ...]) -> tuple[Task, ...
     answers = {task.id: task for task in found}
     ours = {task.id for task in known}
     both = tuple(_newer(task, answers[task.id]) if task.id in answers else task for task in known)
-    return both + tuple(task for task in found if task.id not in ours)
+    return both + tuple(task for task in found if task.id not in ours and not _run_again(task, known))
+
+
+def _run_again(task: Task, known: tuple[Task, ...]) -> bool:
+    """Whether one of `known` is a re-run of `task`: an answer may be older than the re-run's first webhook."""
+    ended = task.changed_at
+    return any(other.name == task.name and other.created_at and ended and other.created_at > ended for other in known)
 
 
 def _newer(known: Task, found: Task) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ async def test_what_the_webhooks_left_out_is_filled_in(api: GraphQLServer, sessi
     assert (event.private, event.default_branch) == (False, "main")
     assert (event.duration, event.started_at) == (94.0, NINE)
     assert event.committed_at == NINE - timedelta(minutes=1)
+    assert event.tasks == ()  # a run keeps them itself
     test, lint = run.tasks
     assert (test.name, test.status, test.step, test.note) == ("test", Status.FAILURE, "pytest", "cache not found")
     assert (test.duration, test.started_at) == (50.0, NINE + timedelta(seconds=10))
@@ -141,6 +143,22 @@ async def test_a_task_that_was_run_again_is_listed_once(api: GraphQLServer, sess
     assert [task.id for task in run.tasks] == ["12", "13"]
 
 
+async def test_an_answer_older_than_a_rerun_does_not_bring_the_old_task_back(api: GraphQLServer, session: Any) -> None:
+    api.builds = [build_of("7", task_of("11", "test", "FAILED", at=60), task_of("12", "lint", "FAILED", at=60))]
+    for seconds, listed in ((61, ["13", "12"]), (1, ["13", "11", "12"])):  # a re-run; a twin of the same name
+        other = Task(id="13", name="test", status=Status.RUNNING, created_at=NINE + timedelta(seconds=seconds))
+        run = await cirrus.look_up(run_of(other), session, api.url, None)
+        assert [task.id for task in run.tasks] == listed
+
+
+async def test_a_run_known_from_its_tasks_alone_gets_its_status(api: GraphQLServer, session: Any) -> None:
+    api.builds = [build_of("7", status="EXECUTING")]
+    unseen = replace(run_of(status=Status.UNKNOWN), seen=False)
+    assert (await cirrus.look_up(unseen, session, api.url, None)).status is Status.RUNNING
+    said = run_of(status=Status.UNKNOWN)
+    assert (await cirrus.look_up(said, session, api.url, None)).status is Status.UNKNOWN
+
+
 async def test_tasks_known_from_webhooks_keep_their_order_and_come_first(api: GraphQLServer, session: Any) -> None:
     api.builds = [build_of("7", *(task_of(str(n), f"t{n}", "COMPLETED") for n in range(1, 5)))]
     known = (Task(id="3", name="t3", status=Status.SUCCESS), Task(id="9", name="gone", status=Status.SUCCESS))
@@ -155,6 +173,29 @@ async def test_a_failed_task_that_the_build_does_not_list_is_asked_for_alone(api
     run = await cirrus.look_up(run_of(*known), session, api.url, None)
     assert [task.step for task in run.tasks] == ["make", None, None, None, None]
     assert api.queries == ["Build", "Task", "Task"]  # the second is unknown: no more are asked for
+
+
+async def test_no_more_than_three_tasks_are_asked_for_alone(api: GraphQLServer, session: Any) -> None:
+    api.builds = [build_of("7")]
+    api.tasks = [task_of(name, name, "FAILED", firstFailedCommand={"name": "make"}) for name in "abcde"]
+    run = await cirrus.look_up(
+        run_of(*(Task(id=name, name=name, status=Status.FAILURE) for name in "abcde")), session, api.url, None
+    )
+    assert [task.step for task in run.tasks] == ["make"] * 3 + [None] * 2
+
+
+async def test_a_failed_task_that_the_build_lists_is_not_asked_for_again(api: GraphQLServer, session: Any) -> None:
+    api.builds = [build_of("7", task_of("11", "test", "FAILED"))]
+    await cirrus.look_up(run_of(Task(id="11", name="test", status=Status.FAILURE)), session, api.url, None)
+    assert api.queries == ["Build"]
+
+
+async def test_a_build_that_the_api_refuses_to_show_is_sought_by_its_commit(api: GraphQLServer, session: Any) -> None:
+    api.builds, api.break_field = [build_of("7")], "build"
+    run = await cirrus.look_up(run_of(), session, api.url, None)
+    assert run.event.author == "octocat"
+    with pytest.raises(LookupFailed, match="no build today"):
+        await cirrus.look_up(run_of(sha="0000"), session, api.url, None)
 
 
 async def test_a_build_that_is_not_found_is_sought_by_its_commit(api: GraphQLServer, session: Any) -> None:
@@ -197,6 +238,12 @@ async def test_the_token_goes_along_only_when_there_is_one(api: GraphQLServer, s
     for token in (None, "", TOKEN):
         await cirrus.look_up(run_of(), session, api.url, token)
     assert [headers.get("Authorization") for headers, _ in api.asked] == [None, None, f"Bearer {TOKEN}"]
+
+
+async def test_a_token_that_no_header_can_hold_fails_the_lookup(api: GraphQLServer, session: Any) -> None:
+    with pytest.raises(LookupFailed, match="cannot be reached") as failed:
+        await cirrus.look_up(run_of(), session, api.url, "two\r\nlines")
+    assert "lines" not in str(failed.value)
 
 
 async def test_a_refused_token_is_said_in_the_apis_words(api: GraphQLServer, session: Any) -> None:
@@ -260,7 +307,7 @@ async def test_an_answer_that_is_wrong_fails_the_lookup(
 
 async def test_the_apis_words_are_kept_short_and_without_the_token(serve: Any, session: Any) -> None:
     async def answer(request: web.Request) -> web.Response:
-        said = request.headers["Authorization"] + " is bad\n" + "x" * 9_000
+        said = request.headers["Authorization"] + " is bad " + "x" * 9_000
         return web.json_response({"errors": [{"message": said}]})
 
     with pytest.raises(LookupFailed) as failed:
@@ -301,12 +348,11 @@ async def test_a_connection_that_breaks_fails_the_lookup(serve: Any, session: An
         await cirrus.look_up(run_of(), session, await serve(hang_up), TOKEN)
 
 
-@pytest.mark.parametrize("token", [TOKEN, "two\nlines"])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/graphql", "nonsense", "http://[::1", "ftp://127.0.0.1/"])
-async def test_an_address_that_leads_nowhere_fails_without_naming_it(session: Any, url: str, token: str) -> None:
+async def test_an_address_that_leads_nowhere_fails_without_naming_it(session: Any, url: str) -> None:
     with pytest.raises(LookupFailed, match="cannot be reached") as failed:
-        await cirrus.look_up(run_of(), session, url, token)
-    assert token not in str(failed.value)
+        await cirrus.look_up(run_of(), session, url, TOKEN)
+    assert TOKEN not in str(failed.value)
     assert url not in str(failed.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,13 @@ def test_the_table_of_statuses_is_that_of_the_published_schema() -> None:
     assert set(cirrus.STATUS) == set(BUILD_STATUS) | set(TASK_STATUS)
 
 
+def test_the_page_in_the_docs_has_every_status_with_its_word() -> None:
+    page = (Path(__file__).parents[2] / "docs/sources/cirrus.md").read_text()
+    rows = [row.split("|")[1:3] for row in page.splitlines() if row.startswith("| `")]
+    told = {word: said.strip(" `") for words, said in rows for word in re.findall("`([A-Z_]+)`", words)}
+    assert told == {word: status.value for word, status in cirrus.STATUS.items()}
+
+
 def test_an_unknown_status_is_shown_as_it_came_and_never_taken_for_success() -> None:
     event = event_of(build(status="HIBERNATING"))
     assert (event.status, event.description) == (Status.UNKNOWN, "HIBERNATING")
@@ -293,6 +301,12 @@ def test_a_wrong_type_in_a_lesser_field_costs_only_that_field(field: str, value:
 def test_an_object_that_is_none_is_unreadable(field: str, value: Any) -> None:
     with pytest.raises(Unreadable):
         cirrus.normalise(inbound(BUILD | {field: value}, event="build"))
+
+
+def test_a_task_speaks_for_itself_and_not_for_its_builds_tasks() -> None:
+    body = task() | {"build": BUILD["build"] | {"tasks": [{"id": 4, "name": "test"}], "durationInSeconds": 900}}
+    event = event_of(body)
+    assert (event.tasks, event.duration) == ((), None)
 
 
 def test_the_details_of_an_audit_event_are_no_envelope() -> None:
