@@ -10,7 +10,7 @@ Nothing here knows a sender, a chat, a clock or a file. All times are aware and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -147,6 +147,28 @@ class Event:
 
     def with_(self, **changes: Any) -> Event:
         return replace(self, **changes)
+
+    def public(self) -> dict[str, Any]:
+        """Return the event as `--json` and the `webhook` destination show it: plain JSON values, stable names."""
+        shown = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name not in _INTERNAL}
+        shown["task"] = self.task.name if self.task else None
+        shown["step"] = self.task.step if self.task else None
+        return shown
+
+
+_INTERNAL = frozenset({"task", "tasks", "restarted", "message"})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, RunRef):
+        return {"id": value.id, "number": value.number, "attempt": value.attempt, "url": value.url}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,8 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
         enriched = _moved(run, replace(run, event=fill(run.event, event), tasks=_with_tasks(run, event.tasks)))
         return FoldedRun(event, enriched, news=False, moved=enriched is not run)
     merged = fill(event, run.event, new_attempt=fresh)
+    if merged.run is not None:
+        merged = merged.with_(run=replace(merged.run, attempt=attempt))  # ours, where the sender counts none
     run = replace(
         run,
         event=merged.with_(task=None, tasks=()),
@@ -289,6 +291,7 @@ def _unsaid(event: Event, status: Status) -> Event:
         duration=None,
         changed_at=None,
         change=None,
+        environment=None,  # a job's, not its run's
     )
 
 

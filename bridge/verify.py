@@ -25,7 +25,7 @@ def require_hmac_hex(
     """Return if one of `secrets` signed `body`, else raise Unauthorized. Every secret is tried, whichever fits."""
     if not signature or not signature.startswith(prefix):
         raise Unauthorized(REFUSED)
-    given = signature[len(prefix) :].encode("utf-8", "surrogateescape")
+    given = signature[len(prefix) :].encode("utf-8", "surrogatepass")
     fits = False
     for secret in secrets:
         if secret:

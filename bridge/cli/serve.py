@@ -35,8 +35,8 @@ def config_option(command: Any) -> Any:
 def serve(config_path: str | None, host: str, port: int, role: Any) -> None:
     """Run the server.
 
-    DATABASE_URL says where the memory is (default sqlite:///bridge.db). SIGTERM ends it cleanly within 10 s; SIGHUP or a
-    changed configuration file reloads, and a bad file keeps the running configuration and says why.
+    DATABASE_URL says where the memory is (default sqlite:///bridge.db). SIGTERM ends it cleanly within 10 s. SIGHUP or
+    a changed configuration file reloads; a bad file keeps the running configuration and says why.
     """
     from bridge import app, config, observe
 
