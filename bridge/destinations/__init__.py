@@ -46,15 +46,15 @@ class DestinationModule(Protocol):
 
     LABEL: str  # "Slack"
     PERSON: str  # the key under `people` that holds its ids: "slack"
-    Options: type[DestinationOptions]
 
-    @staticmethod
-    def payload(message: Message, options: Any) -> dict[str, Any]:
+    @property  # read-only, so that a module's own subclass fits
+    def Options(self) -> type[DestinationOptions]: ...  # noqa: N802, RUF100 - a class, by its name
+
+    def payload(self, message: Message, options: Any) -> dict[str, Any]:
         """Return the JSON of `message`, within every limit of the platform."""
         ...
 
-    @staticmethod
-    def open(name: str, options: Any, session: aiohttp.ClientSession) -> Destination:
+    def open(self, name: str, options: Any, session: aiohttp.ClientSession) -> Destination:
         """Return the destination that talks through `session`."""
         ...
 
