@@ -1,0 +1,22 @@
+"""YAML text to `Config`: every problem at once, with its line.
+
+The way of a text: `load` finds it, `yaml` reads it with places, `fill` puts the environment in, `build` walks it
+(`sections`, `rules`, asking through `reader`) and collects what is wrong in a `report`. `keys` is the table of all
+keys, for that walk and for the `json_schema`. Imports neither aiohttp nor slack_sdk, so that ``bridge check`` is quick.
+"""
+
+from bridge.config.json_schema import schema
+from bridge.config.load import load, watched_paths
+from bridge.config.model import Config, DestinationConfig, Person, ServerConfig, SourceConfig, TestCase
+
+__all__ = [
+    "Config",
+    "DestinationConfig",
+    "Person",
+    "ServerConfig",
+    "SourceConfig",
+    "TestCase",
+    "load",
+    "schema",
+    "watched_paths",
+]

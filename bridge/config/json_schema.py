@@ -1,0 +1,183 @@
+"""What may stand in a configuration, as JSON Schema for editors?
+
+Descriptions are what an editor shows on hover, closed objects are what lets it find a typing error, one object per
+type is what lets it complete the right keys. ``bridge check`` knows more and is the judge: an unset variable or a
+destination that does not exist is nothing a schema can see. https://json-schema.org/draft/2020-12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from bridge.config import keys
+from bridge.config.keys import FILLED, FLAG, TEXT, TEXTS, Key, Schema
+from bridge.config.sections import CHATS
+from bridge.destinations import DESTINATIONS
+from bridge.destinations.base import DestinationOptions
+from bridge.route import KEYS
+from bridge.sources import SOURCES
+from bridge.units import Rate
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+
+def schema() -> Schema:
+    """Return the JSON Schema of the configuration."""
+    sections: dict[str, Schema] = {
+        "server": _closed(keys.SERVER),
+        "sources": _named({"$ref": "#/$defs/source"}),
+        "destinations": _named({"oneOf": [{"$ref": f"#/$defs/destination_{name}"} for name in DESTINATIONS]}),
+        "people": {"type": ["object", "null"], "additionalProperties": _people()},
+        "rules": {"type": ["array", "null"], "items": {"$ref": "#/$defs/rule"}},
+        "tests": {"type": ["array", "null"], "items": {"$ref": "#/$defs/test"}},
+    }
+    whole = _closed(keys.TOP, own=sections)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "bridge configuration",
+        "description": "CI and deployment events to chat.",
+        **whole,
+        "type": "object",
+        "patternProperties": {"^x-": {"description": "Anything: a place for YAML anchors."}},
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Schema]:
+    return {
+        "source": _closed(keys.SOURCE, required=("type",), own={"type": {"enum": list(SOURCES)}}),
+        **{f"destination_{name}": _destination(name) for name in DESTINATIONS},
+        "match": {**_closed(keys.MATCH), "type": ["object", "null"]},
+        "goal": _closed(keys.GOAL, required=("destination",)),
+        "rule": _rule(),
+        "test": _test(),
+        **_pattern_definitions(),
+    }
+
+
+def _closed(
+    table: Mapping[str, Key], *, required: tuple[str, ...] = (), own: Mapping[str, Schema] | None = None
+) -> Schema:
+    """Return an object that takes the keys of `table` and no other."""
+    properties = {
+        name: {**key.schema, **(own or {}).get(name, {}), **({"description": key.text} if key.text else {})}
+        for name, key in table.items()
+    }
+    closed: Schema = {"type": "object" if required else ["object", "null"], "additionalProperties": False}
+    return {**closed, "properties": properties, **({"required": list(required)} if required else {})}
+
+
+def _named(item: Schema) -> Schema:
+    return {"type": ["object", "null"], "propertyNames": {"pattern": NAME_PATTERN}, "additionalProperties": item}
+
+
+def _people() -> Schema:
+    texts = {chat: "The e-mail address." if chat == "email" else f"The id in {chat}." for chat in CHATS}
+    texts["slack"] = "The member ID, U024BE7LH: in Slack, the profile's ⋮ menu, Copy member ID."
+    return _closed({chat: Key(TEXT, text) for chat, text in texts.items()})
+
+
+def _rule() -> Schema:
+    goal: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}]}
+    to: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}, {"type": "array", "items": goal, "minItems": 1}]}
+    return _closed(keys.RULE, required=("name", "to"), own={"to": to, "match": {"$ref": "#/$defs/match"}})
+
+
+def _test() -> Schema:
+    texts: Schema = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
+    own = {
+        "event": _closed(keys.EVENT),
+        "given": _closed(keys.EVENT),
+        "expect": {**_closed(keys.EXPECT, own={"to": texts, "rules": texts}), "type": "object", "minProperties": 1},
+    }
+    return _closed(keys.TEST, required=("name", "event", "expect"), own=own)
+
+
+# -- match -------------------------------------------------------------------------------------------------------------
+
+
+def _pattern_definitions() -> dict[str, Schema]:
+    word_keys = {name: list(map(str, key.words)) for name, key in KEYS.items() if key.form == "word"}
+    glob: Schema = {"type": "string", "pattern": r"[*?\[$]|^/.*/$"}
+    return {
+        "patterns": _patterns(TEXT),
+        "flags": _patterns(FLAG),
+        "flags_or_numbers": _patterns({"anyOf": [{"type": ["boolean", "integer"]}, FILLED]}),
+        **{f"{name}_patterns": _patterns({"anyOf": [{"enum": words}, glob]}) for name, words in word_keys.items()},
+    }
+
+
+def _patterns(one: Schema) -> Schema:
+    """Return `one`, a list of them, and ``{not: ...}`` of either."""
+    several: Schema = {"type": "array", "items": one, "minItems": 1}
+    excluded: Schema = {
+        "type": "object",
+        "properties": {"not": {"anyOf": [one, several], "description": "What must not hold."}},
+        "required": ["not"],
+        "additionalProperties": False,
+    }
+    either: Schema = {"anyOf": [one, excluded]}
+    return {"anyOf": [one, excluded, {"type": "array", "items": either, "minItems": 1}]}
+
+
+# -- destinations ------------------------------------------------------------------------------------------------------
+
+
+def option_keys(options: type[DestinationOptions]) -> dict[str, Key]:
+    """Return the keys of a destination's own model, as the file writes them."""
+    return {
+        field.alias or name: Key(_option(field), field.description or "")
+        for name, field in options.model_fields.items()
+    }
+
+
+def _destination(name: str) -> Schema:
+    module = DESTINATIONS[name]
+    own = option_keys(module.Options)
+    required = tuple(
+        key for key, field in zip(own, module.Options.model_fields.values(), strict=True) if field.is_required()
+    )
+    table = {"type": Key({"const": name}, module.LABEL), **own}
+    return {"title": module.LABEL, **_closed(table, required=("type", *required))}
+
+
+def _option(field: FieldInfo) -> Schema:
+    default = _default(field)
+    return {**_option_form(field.annotation), **({} if default is None else {"default": default})}
+
+
+def _option_form(annotation: Any) -> Schema:
+    """Return the form of a value by the type that the module gives it."""
+    parts = {part for part in get_args(annotation) if part is not type(None)} or {annotation}
+    if timedelta in parts:
+        return keys.DURATION
+    if Rate in parts:
+        return keys.RATE
+    if bool in parts:
+        return FLAG
+    if int in parts:
+        return {"anyOf": [{"type": "integer", "minimum": 1}, FILLED]}
+    if all(isinstance(part, str) for part in parts):
+        return {"enum": sorted(parts)}
+    return TEXTS if any(get_args(part) for part in parts) else TEXT
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.is_required() or field.default is None:
+        return None
+    if isinstance(field.default, timedelta):
+        return written(field.default)
+    return field.default if isinstance(field.default, str | int | bool) else None
+
+
+def written(duration: timedelta) -> str:
+    """Return a duration as the file writes it: ``10s``, ``5m``, ``24h``."""
+    seconds = duration.total_seconds()
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds and not seconds % size:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds:g}s"

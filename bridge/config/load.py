@@ -1,0 +1,139 @@
+"""Which configuration holds, and is it right?
+
+Finds the text (a file, the environment, or a starter made from a few variables), reads it with its templates, and
+returns a `Config` or raises ConfigError with every problem. The environment is an argument; nothing is written, and
+only the configuration, its templates and the files it names in ``${file:}`` are read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+from bridge.config.build import build
+from bridge.config.fill import files, fill
+from bridge.config.model import Config
+from bridge.config.reader import Reader
+from bridge.config.report import Place, Report
+from bridge.config.templates import FOLDER, templates
+from bridge.config.yaml import MAX_BYTES, read
+from bridge.errors import ConfigError
+
+DEFAULT_FILE = "config.yaml"
+STARTER = "starter configuration"
+_GZIP = "H4sI"  # how base64 of gzip begins
+
+
+@dataclass(frozen=True)
+class Found:
+    """A configuration's text and what to call it. `path` is None where it came from the environment."""
+
+    data: bytes
+    file: str
+    path: Path | None = None
+    starter: bool = False
+    warning: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to."""
+        return self.path.parent if self.path else Path()
+
+
+def load(path: str | None, environ: Mapping[str, str]) -> Config:
+    """Return the configuration at `path`, or the one that `environ` and the current folder lead to.
+
+    Raises ConfigError, and nothing else, whatever the file holds.
+    """
+    found = find(path, environ)
+    report = Report(found.file)
+    if found.warning:
+        report.warn(Place(), "", found.warning)
+    text = read(found.data, report)
+    reader = Reader(report, found.data.decode("utf-8-sig").splitlines())
+    reader.literals(text)
+    tree = fill(text, environ, found.folder, report)
+    config = build(reader, tree, templates(found.folder, report))
+    if report.failed:
+        raise report.as_error()
+    return replace(config, folder=found.folder, starter=found.starter, warnings=tuple(report.problems))
+
+
+# -- where it is -------------------------------------------------------------------------------------------------------
+
+
+def find(path: str | None, environ: Mapping[str, str]) -> Found:
+    """Return the text that holds: what is named first, then the variable, then ./config.yaml, then the starter."""
+    named = path or environ.get("BRIDGE_CONFIG")
+    if named:
+        return _open(named)
+    packed = environ.get("BRIDGE_CONFIG_YAML", "").strip()
+    beside = Path(DEFAULT_FILE).exists()
+    if packed:
+        warning = f"both this variable and ./{DEFAULT_FILE} are there, the variable is used" if beside else ""
+        return Found(_unpack(packed), "BRIDGE_CONFIG_YAML", warning=warning)
+    return _open(DEFAULT_FILE) if beside else _starter(environ)
+
+
+def _open(name: str) -> Found:
+    try:
+        path = Path(name)
+        if path.is_dir():
+            raise _refused(name, f"this is a folder, name the file in it: {path / DEFAULT_FILE}")
+        with path.open("rb") as file:
+            return Found(file.read(MAX_BYTES + 1), name, path)
+    except FileNotFoundError as error:
+        raise _refused(name, "there is no such file, `bridge init` writes one to start from") from error
+    except (OSError, ValueError) as error:
+        raise _refused(name, f"cannot be read: {getattr(error, 'strerror', None) or 'no such path'}") from error
+
+
+def _refused(file: str, text: str) -> ConfigError:
+    return Report(file).stop(Place(), "", text)
+
+
+def _unpack(value: str) -> bytes:
+    """Return the text of BRIDGE_CONFIG_YAML: as it is, or packed by ``bridge config pack``."""
+    if not value.startswith(_GZIP):
+        return value.encode("utf-8", "surrogatepass")
+    try:
+        inflate = zlib.decompressobj(wbits=31)
+        data = inflate.decompress(base64.b64decode("".join(value.split()), validate=True), MAX_BYTES + 1)
+    except (binascii.Error, ValueError, zlib.error) as error:
+        raise _refused("BRIDGE_CONFIG_YAML", "this is not what `bridge config pack` prints, copy all of it") from error
+    if not inflate.eof and len(data) <= MAX_BYTES:
+        raise _refused("BRIDGE_CONFIG_YAML", "the end is missing, copy all of what `bridge config pack` prints")
+    return data
+
+
+def _starter(environ: Mapping[str, str]) -> Found:
+    """Return the configuration that a deploy button's few variables make."""
+    if environ.get("SLACK_WEBHOOK_URL"):
+        if not environ.get("WEBHOOK_SECRET"):
+            raise _refused(STARTER, "set WEBHOOK_SECRET too: the secret with which GitHub or Cirrus CI signs")
+        return Found(starter_text().encode(), STARTER, starter=True)
+    if environ.get("DISCORD_WEBHOOK_URL"):
+        raise _refused(STARTER, "not yet: this version cannot post to Discord, set SLACK_WEBHOOK_URL instead")
+    text = "there is no configuration: `bridge init` writes one to start from, --config or BRIDGE_CONFIG names one"
+    raise _refused(DEFAULT_FILE, text)
+
+
+def starter_text() -> str:
+    """Return what ``bridge init`` writes."""
+    return resources.files("bridge.config").joinpath("starter.yaml").read_text("utf-8")
+
+
+def watched_paths(path: str | None, environ: Mapping[str, str]) -> list[Path]:
+    """Return the files and folders whose change calls for a reload, whether they are there or not."""
+    try:
+        found = find(path, environ)
+    except ConfigError:
+        named = path or environ.get("BRIDGE_CONFIG")
+        return [Path(named)] if named else []
+    watched = [found.path] if found.path else []
+    return [*watched, found.folder / FOLDER, *files(found.data.decode("utf-8", "replace"), found.folder)]

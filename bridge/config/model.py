@@ -1,0 +1,96 @@
+"""What does a configuration say once it is known to be right? Data only; `repr` shows no secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from bridge.destinations.base import DestinationOptions
+from bridge.errors import Problem
+from bridge.route import Rule
+
+MAX_BODY = 25 * 1024 * 1024
+RETENTION = timedelta(days=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """What holds for the whole server. `max_body` is in bytes."""
+
+    public_url: str | None = None
+    max_body: int = MAX_BODY
+    retention: timedelta = RETENTION
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Who may send to ``/webhooks/NAME``. Several secrets hold while one is rotated; any of them will do."""
+
+    name: str
+    type: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    unsigned: bool = False
+    api_token: str | None = field(default=None, repr=False)
+    api_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationConfig:
+    """One place where messages go. `options` are those of its type's module."""
+
+    name: str
+    type: str
+    options: DestinationOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Who a CI login, name or e-mail is. `ids` by chat: ``{"slack": "U024BE7LH", "email": ...}``."""
+
+    name: str
+    ids: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestCase:
+    """One entry of ``tests:``: what this event (with what is `given` of the past) must lead to.
+
+    `event` and `given` have the field names of the event model. `expect` holds what was written of ``to`` and
+    ``rules`` (lists of names) and ``none`` (True: no rule may match).
+    """
+
+    __test__ = False  # for pytest: this is no test of ours
+
+    name: str
+    event: dict[str, Any]
+    given: dict[str, Any] = field(default_factory=dict)
+    expect: dict[str, Any] = field(default_factory=dict)
+    line: int = 0
+    file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole configuration without errors.
+
+    `templates` maps ``run.md.j2`` to its text, the operator's before the shipped ones. `secrets` is every secret value,
+    for taking them out of logs. `starter` says that no file was there and the environment alone speaks.
+    """
+
+    version: int = 1
+    server: ServerConfig = ServerConfig()
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    destinations: dict[str, DestinationConfig] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    tests: tuple[TestCase, ...] = ()
+    templates: dict[str, str] = field(default_factory=dict, repr=False)
+    file: str = ""
+    folder: Path = Path()
+    warnings: tuple[Problem, ...] = ()
+    starter: bool = False
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    rule_lines: dict[str, int] = field(default_factory=dict)

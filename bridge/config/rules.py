@@ -1,0 +1,421 @@
+"""What do ``rules`` and ``tests`` say?
+
+Rules are built by `bridge.route`, which decides what a condition may be; here each of its complaints gets its place,
+and every name (destination, person, template, source) is compared with what the configuration has.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from bridge.config import keys
+from bridge.config.model import Person, SourceConfig, TestCase
+from bridge.config.reader import Reader, near, short
+from bridge.config.report import under
+from bridge.config.sections import Named
+from bridge.config.yaml import Entry, Node, Scalar, Sequence
+from bridge.config.yaml import Mapping as Tree
+from bridge.destinations import DESTINATIONS
+from bridge.event import Change, Event, Kind
+from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
+from bridge.sources import PLANNED, SOURCES
+
+T = TypeVar("T")
+
+ON_DEFAULT_BRANCH = "not pull_request and (branch == default_branch or not default_branch)"
+"""Some senders do not tell the default branch; then every branch counts."""
+
+_LONGEST_IF = 2_000
+
+
+@dataclass
+class Names:
+    """What a rule can name, and what rules have named so far."""
+
+    sources: Mapping[str, SourceConfig]
+    destinations: Mapping[str, Named]
+    people: Mapping[str, Person]
+    templates: Collection[str]
+    used: set[str] = field(default_factory=set)
+
+
+def default_rule(destination: str) -> Rule:
+    """Return what holds where one destination is configured and no rule: broken and fixed on the default branch."""
+    return Rule(
+        name="broken or fixed on the default branch",
+        conditions=(condition("change", [Change.BROKEN.value, Change.FIXED.value]),),
+        expression=expression(ON_DEFAULT_BRANCH),
+        to=(Goal(destination=destination),),
+    )
+
+
+# -- rules -------------------------------------------------------------------------------------------------------------
+
+
+def rules(reader: Reader, node: Node, names: Names) -> tuple[dict[str, Rule | None], dict[str, int]]:
+    """Return the rules by name (None for one that is wrong), and the line of each."""
+    found: dict[str, Rule | None] = {}
+    lines: dict[str, int] = {}
+    for i, (item, path) in enumerate(_list(reader, node, "rules")):
+        entries = reader.known(_without_later(reader, reader.mapping(item, path), path), path, keys.RULE)
+        name = _name(reader, entries, item, path, lines)
+        found[name or f"rules.{i}"] = _rule(reader, name or "", entries, item, path, names)
+        lines.setdefault(name or f"rules.{i}", item.place.line)
+    return found, lines
+
+
+def _list(reader: Reader, node: Node, path: str) -> list[tuple[Node, str]]:
+    if isinstance(node, Scalar) and node.value is None:
+        return []
+    if not isinstance(node, Sequence):
+        reader.error(node, path, "write a list here, each item begins with `- name: ...`")
+        return []
+    return [(item, under(path, i)) for i, item in enumerate(node.items)]
+
+
+def _without_later(reader: Reader, entries: dict[str, Entry], path: str) -> dict[str, Entry]:
+    for key in entries.keys() & keys.RULES_LATER:
+        reader.error(entries[key], under(path, key), f"not yet: this version has no `{key}`, remove it")
+    return {key: entry for key, entry in entries.items() if key not in keys.RULES_LATER}
+
+
+def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, lines: Mapping[str, int]) -> str | None:
+    if "name" not in entries:
+        reader.error(node, path, "'name' is missing: it is what `bridge explain` and the logs call the rule")
+        return None
+    name = reader.text(entries["name"].node, under(path, "name"))
+    if name is not None and name in lines:
+        text = f"there is a rule '{short(name)}' at line {lines[name]} already, choose another name"
+        reader.error(entries["name"].node, under(path, "name"), text)
+        return None
+    return name
+
+
+def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path: str, names: Names) -> Rule | None:
+    conditions, wanted = _match(reader, entries.get("match"), under(path, "match"), names)
+    stop = _flag(reader, entries, "stop", path)
+    goals = _goals(reader, entries, node, path, names)
+    if not name or conditions is None:
+        return None
+    return Rule(name=name, conditions=conditions, expression=wanted, to=goals, stop=stop)
+
+
+def _flag(reader: Reader, entries: Mapping[str, Entry], key: str, path: str) -> bool:
+    return key in entries and bool(reader.flag(entries[key].node, under(path, key)))
+
+
+# -- match -------------------------------------------------------------------------------------------------------------
+
+
+def _match(
+    reader: Reader, entry: Entry | None, path: str, names: Names
+) -> tuple[tuple[Condition, ...] | None, Expression | None]:
+    """Return the conditions (None when one is wrong) and the expression of a `match`."""
+    if entry is None:
+        return (), None
+    found = reader.known(reader.mapping(entry.node, path), path, keys.MATCH)
+    conditions = [_condition(reader, key, e.node, under(path, key), names) for key, e in found.items() if key != "if"]
+    wanted = _expression(reader, found["if"].node, under(path, "if")) if "if" in found else None
+    if None in conditions or ("if" in found and wanted is None):
+        return None, None
+    return tuple(one for one in conditions if one is not None), wanted
+
+
+def _condition(reader: Reader, key: str, node: Node, path: str, names: Names) -> Condition | None:
+    fitting = [_entry_fits(reader, key, item, where, names) for item, where in reader.items(node, path)]
+    if not fitting or not all(fitting):
+        return None
+    return _asked(reader, node, path, lambda: condition(key, _plain(key, node)))
+
+
+def _entry_fits(reader: Reader, key: str, node: Node, path: str, names: Names) -> bool:
+    """Return whether one pattern is right, each item of a `not` by itself, so that its problem stands at its place."""
+    if isinstance(node, Tree) and set(node.entries) == {"not"}:
+        within = reader.items(node.entries["not"].node, under(path, "not"))
+        fitting = [_entry_fits(reader, key, item, where, names) for item, where in within]
+        return bool(fitting) and all(fitting)
+    if isinstance(node, Scalar) and node.broken:
+        return False
+    if isinstance(node, Scalar) and not node.text and not node.quoted:
+        reader.error(node, path, reader.nothing(node))
+        return False
+    if _asked(reader, node, path, lambda: condition(key, [_plain(key, node)])) is None:
+        return False
+    return key != "source" or _source_is_there(reader, node, path, names)
+
+
+def _asked(reader: Reader, node: Node, path: str, ask: Callable[[], T]) -> T | None:
+    """Return what `bridge.route` makes of a condition; its complaint is the problem."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python has opinions on some regular expressions that still work
+            return ask()
+    except MatchError as error:
+        reader.error(node, path, short(str(error), 300))
+    except (ValueError, OverflowError, RecursionError, MemoryError, TypeError, ArithmeticError):
+        reader.error(node, path, "this is no pattern or expression")
+    return None
+
+
+def _plain(key: str, node: Node) -> Any:
+    """Return `node` as `bridge.route.condition` takes it: text as written where text is wanted."""
+    if isinstance(node, Sequence):
+        return [_plain(key, item) for item in node.items]
+    if isinstance(node, Tree):
+        return {name: _plain(key, entry.node) for name, entry in node.entries.items()}
+    if KEYS[key].form in ("flag", "flag or number"):
+        return node.value
+    return None if node.value is None else node.text
+
+
+def _source_is_there(reader: Reader, node: Node, path: str, names: Names) -> bool:
+    """A source's name without wildcards has to exist: a typing error there would make the rule silent."""
+    text = node.text if isinstance(node, Scalar) else ""
+    known = {*names.sources, *(source.type for source in names.sources.values())}
+    if text in known or re.search(r"[*?\[\\]|^/.*/$", text):
+        return True
+    if text in PLANNED:
+        reader.error(node, path, f"'{text}' is not there yet")
+    elif text in SOURCES:
+        reader.error(node, path, f"no source of type '{text}' is configured")
+    else:
+        reader.error(node, path, f"no source named '{short(text)}'{near(text, {*known, *SOURCES})}")
+    return False
+
+
+def _expression(reader: Reader, node: Node, path: str) -> Expression | None:
+    text = reader.text(node, path)
+    if text is None:
+        return None
+    if len(text) > _LONGEST_IF:
+        reader.error(node, path, f"an expression has at most {_LONGEST_IF:,} characters")
+        return None
+    return _asked(reader, node, path, lambda: expression(text))
+
+
+# -- to ----------------------------------------------------------------------------------------------------------------
+
+
+def _goals(reader: Reader, entries: dict[str, Entry], node: Node, path: str, names: Names) -> tuple[Goal, ...]:
+    """Return where a rule sends to; a mapping in `to` overrides for its destination what the rule says for all."""
+    if "to" not in entries:
+        reader.error(node, path, "'to' is missing: name a destination")
+    common = {key: _said(reader, key, entries[key].node, under(path, key), names) for key in _SAID if key in entries}
+    goals = []
+    for item, where in reader.items(entries["to"].node, under(path, "to")) if "to" in entries else ():
+        goal = _goal(reader, item, where, common, names)
+        if goal is not None:
+            _check_goal(reader, goal, entries, item, (where, path), names)
+            goals.append(goal)
+    return tuple(goals)
+
+
+def _goal(reader: Reader, node: Node, path: str, common: Mapping[str, Any], names: Names) -> Goal | None:
+    own: dict[str, Any] = {}
+    name_node: Node = node
+    if isinstance(node, Tree):
+        entries = reader.known(_without_later(reader, node.entries, path), path, keys.GOAL)
+        own = {key: _said(reader, key, entries[key].node, under(path, key), names) for key in _SAID if key in entries}
+        if "destination" not in entries:
+            reader.error(node, path, "'destination' is missing: which one is this about?")
+            return None
+        name_node, path = entries["destination"].node, under(path, "destination")
+    name = reader.text(name_node, path)
+    if name is None:
+        return None
+    names.used.add(name)
+    if name not in names.destinations:
+        reader.error(name_node, path, f"no destination named '{short(name)}'{near(name, names.destinations)}")
+        return None
+    said = {key: value for key, value in {**common, **own}.items() if value is not None}
+    return Goal(destination=name, **said)
+
+
+def _check_goal(
+    reader: Reader, goal: Goal, entries: dict[str, Entry], node: Node, paths: tuple[str, str], names: Names
+) -> None:
+    """Report what this destination cannot do: another template's form, another channel, notify who has no id there."""
+    place = names.destinations[goal.destination]
+    if place.type is None:
+        return
+    own = node.entries if isinstance(node, Tree) else {}
+
+    def told(key: str) -> tuple[Node, str]:
+        """Where the words stand that this is about: at the destination, else at the rule."""
+        if key in own:
+            return own[key].node, under(paths[0], key)
+        return entries[key].node, under(paths[1], key)
+
+    if goal.template is not None and not _has(names.templates, goal.template, place.type):
+        reader.error(*told("template"), f"no template '{short(goal.template)}'{_near_template(goal.template, names)}")
+    if goal.channel is not None and place.config is not None and not _takes_channel(place):
+        what = f"'{goal.destination}' always posts to its own channel"
+        reader.error(*told("channel"), f"{what}, only a destination with `token` and `channel` can choose")
+    for person in goal.mention:
+        chat = DESTINATIONS[place.type].PERSON
+        if chat != "console" and person in names.people and chat not in names.people[person].ids:
+            reader.warn(*told("mention"), f"'{person}' has no {chat} id under `people`, so nobody is notified there")
+
+
+def _has(templates: Collection[str], name: str, platform: str) -> bool:
+    return f"{name}.md.j2" in templates or f"{platform}/{name}.json.j2" in templates
+
+
+def _near_template(name: str, names: Names) -> str:
+    bare = name.rsplit("/", 1)[-1].removesuffix(".j2").removesuffix(".md").removesuffix(".json")
+    known = sorted({re.sub(r"^.*/|\.(md|json)\.j2$", "", template) for template in names.templates})
+    if bare in known and bare != name:
+        return f", write '{bare}'"
+    return near(bare, known) or f": there is no templates/{short(bare)}.md.j2"
+
+
+def _takes_channel(place: Named) -> bool:
+    options = place.config and place.config.options
+    return hasattr(options, "channel") and getattr(options, "url", None) is None
+
+
+def _said(reader: Reader, key: str, node: Node, path: str, names: Names) -> Any:
+    """Return what one key of a rule or of an entry in `to` says, as `Goal` takes it, or None when it is wrong."""
+    return _SAID[key](reader, node, path, names)
+
+
+def _mention(reader: Reader, node: Node, path: str, names: Names) -> tuple[str, ...]:
+    found: list[str] = []
+    for item, where, text in reader.texts(node, path):
+        if text == "author" or text in names.people:
+            found.append(text)
+            continue
+        hint = near(text.removeprefix("@"), ("author", *names.people))
+        reader.error(item, where, f"nobody named '{short(text)}' under `people`{hint}")
+    return tuple(found)
+
+
+def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[Change, ...]:
+    words = [change.value for change in Change]
+    chosen = [reader.choice(item, where, words) for item, where in reader.items(node, path)]
+    return tuple(Change(word) for word in chosen if word)
+
+
+_SAID: dict[str, Callable[[Reader, Node, str, Names], Any]] = {
+    "template": lambda reader, node, path, _: reader.text(node, path),
+    "channel": lambda reader, node, path, _: reader.text(node, path),
+    "live": lambda reader, node, path, _: reader.flag(node, path),
+    "thread": lambda reader, node, path, _: reader.flag(node, path),
+    "mention": _mention,
+    "mention_when": _changes,
+}
+
+
+# -- what no rule reaches ----------------------------------------------------------------------------------------------
+
+
+def unreached(reader: Reader, sources: Node, found: Collection[Rule | None], names: Names) -> None:
+    """Warn of destinations that no rule names, and of sources that no rule can match."""
+    for name, place in names.destinations.items():
+        if name not in names.used and place.entry is not None:
+            reader.warn(place.entry, f"destinations.{short(name)}", "no rule sends to this destination")
+    whole = [rule for rule in found if rule is not None]
+    if len(whole) < len(found):
+        return
+    for name, entry in reader.mapping(sources, "sources").items():
+        source = names.sources[name]
+        if source.type and not any(_hears(rule, source) for rule in whole):
+            reader.warn(entry, f"sources.{short(name)}", "no rule can match what this source sends")
+
+
+def _hears(rule: Rule, source: SourceConfig) -> bool:
+    event = Event(source=source.name, type=source.type, kind=Kind.PIPELINE)
+    return all(one.holds(event) for one in rule.conditions if one.key == "source")
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+
+def tests(reader: Reader, node: Node, names: Names, rule_names: Collection[str]) -> Iterator[TestCase]:
+    """Yield the tests; one that is wrong has been reported and is left out."""
+    lines: dict[str, int] = {}
+    for item, path in _list(reader, node, "tests"):
+        entries = reader.mapping(item, path, keys.TEST)
+        missing = [key for key in ("name", "event", "expect") if key not in entries]
+        for key in missing:
+            reader.error(
+                item, path, f"'{key}' is missing: {keys.TEST[key].text[:1].lower()}{keys.TEST[key].text[1:-1]}"
+            )
+        name = reader.text(entries["name"].node, under(path, "name")) if "name" in entries else None
+        if name is not None and name in lines:
+            text = f"there is a test '{short(name)}' at line {lines[name]} already, choose another name"
+            reader.error(entries["name"].node, under(path, "name"), text)
+        if name is not None:
+            lines.setdefault(name, item.place.line)
+        event = _event(reader, entries.get("event"), under(path, "event"), names)
+        given = _event(reader, entries.get("given"), under(path, "given"), names)
+        expect = _expect(reader, entries.get("expect"), under(path, "expect"), names, rule_names)
+        if name and not missing:
+            yield TestCase(
+                name=name, event=event, given=given, expect=expect, line=item.place.line, file=reader.report.file
+            )
+
+
+def _event(reader: Reader, entry: Entry | None, path: str, names: Names) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    found: dict[str, Any] = {}
+    for key, where in reader.mapping(entry.node, path, keys.EVENT).items():
+        value = _field(reader, key, where.node, under(path, key))
+        if key == "source" and value is not None and not _source_is_there(reader, where.node, under(path, key), names):
+            value = None
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def _field(reader: Reader, key: str, node: Node, path: str) -> Any:
+    if key in keys.EVENT_WORDS:
+        return reader.choice(node, path, [str(word) for word in keys.EVENT_WORDS[key]])
+    if key in keys.EVENT_FLAGS:
+        return reader.flag(node, path)
+    if key == "labels":
+        return [text for _, _, text in reader.texts(node, path)]
+    if key not in keys.EVENT_NUMBERS:
+        return reader.text(node, path)
+    value = node.value if isinstance(node, Scalar) else None
+    wanted = int | float if key == "duration" else int
+    if isinstance(value, wanted) and not isinstance(value, bool):
+        return value
+    if not (isinstance(node, Scalar) and node.broken):
+        reader.error(node, path, "write a number")
+    return None
+
+
+def _expect(
+    reader: Reader, entry: Entry | None, path: str, names: Names, rule_names: Collection[str]
+) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    found: dict[str, Any] = {}
+    entries = reader.mapping(entry.node, path, keys.EXPECT)
+    for key, known, what in (("to", names.destinations, "destination"), ("rules", rule_names, "rule")):
+        if key in entries:
+            found[key] = _named(reader, entries[key].node, under(path, key), known, what)
+    if _flag(reader, entries, "none", path):
+        found["none"] = True
+    if not entries:
+        reader.error(entry.node, path, "nothing is expected: write `to`, `rules` or `none: true`")
+    elif found.get("none") and (found.get("to") or found.get("rules")):
+        reader.error(entry.node, path, "`none: true` and names contradict each other")
+    return found
+
+
+def _named(reader: Reader, node: Node, path: str, known: Collection[str], what: str) -> list[str]:
+    if isinstance(node, Sequence) and not node.items:
+        return []  # `to: []`: nobody is told
+    found = []
+    for item, where, text in reader.texts(node, path):
+        if text not in known:
+            reader.error(item, where, f"no {what} named '{short(text)}'{near(text, known)}")
+        found.append(text)
+    return found

@@ -1,0 +1,288 @@
+"""What do ``server``, ``sources``, ``destinations`` and ``people`` say?
+
+From the tree to the model; what is wrong is reported, what can be read is returned all the same, so that rules can be
+checked against every name that is meant to exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, get_args
+
+from pydantic import SecretStr, ValidationError
+
+from bridge.config.keys import SERVER, SOURCE
+from bridge.config.model import MAX_BODY, RETENTION, DestinationConfig, Person, ServerConfig, SourceConfig
+from bridge.config.reader import Reader, may_be_empty, near, short
+from bridge.config.report import under
+from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
+from bridge.destinations import DESTINATIONS
+from bridge.destinations import PLANNED as DESTINATIONS_PLANNED
+from bridge.destinations.base import DestinationOptions
+from bridge.sources import PLANNED as SOURCES_PLANNED
+from bridge.sources import SOURCES
+from bridge.units import parse_duration, parse_size
+
+SIGNING = frozenset({"cirrus", "github"})
+"""Senders that sign what they send: a token instead would let anyone speak who saw it once."""
+
+_LARGEST_BODY = 256 * 1024 * 1024
+_LONGEST = timedelta(days=3650)
+
+
+# -- server ------------------------------------------------------------------------------------------------------------
+
+
+def server(reader: Reader, node: Node) -> ServerConfig:
+    found = reader.mapping(node, "server", SERVER)
+    public_url, max_body, retention = (found.get(key) for key in ("public_url", "max_body", "retention"))
+    return ServerConfig(
+        public_url=_address(reader, public_url, "server.public_url"),
+        max_body=(max_body and reader.parsed(max_body.node, "server.max_body", _size)) or MAX_BODY,
+        retention=(retention and reader.parsed(retention.node, "server.retention", _retention)) or RETENTION,
+    )
+
+
+def _size(text: str) -> int:
+    size = int(text) if text.isdecimal() else int(parse_size(text))
+    if not 1 <= size <= _LARGEST_BODY:
+        raise ValueError("write a size between 1B and 256MiB")
+    return size
+
+
+def _retention(text: str) -> timedelta:
+    duration: timedelta = parse_duration(text)
+    if not timedelta(0) < duration <= _LONGEST:
+        raise ValueError("write a duration of more than nothing and at most 3650d")
+    return duration
+
+
+def _address(reader: Reader, entry: Entry | None, path: str) -> str | None:
+    if entry is None or (isinstance(entry.node, Scalar) and may_be_empty(entry.node)):
+        return None
+    return reader.address(entry.node, path)
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+def sources(reader: Reader, node: Node) -> dict[str, SourceConfig]:
+    """Return every source that is named; one that cannot be read has an empty type."""
+    found: dict[str, SourceConfig] = {}
+    for name, entry in reader.mapping(node, "sources").items():
+        path = under("sources", short(name))
+        reader.name(entry, path, name)
+        found[name] = _source(reader, name, entry.node, path)
+    return found
+
+
+def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
+    keys = reader.mapping(node, path, SOURCE)
+    type_ = _type(reader, name, keys, node, path, SOURCES, SOURCES_PLANNED)
+    secrets = _secrets(reader, keys.get("secret"), under(path, "secret"))
+    tokens = _secrets(reader, keys.get("token"), under(path, "token"))
+    unsigned = "unsigned" in keys and bool(reader.flag(keys["unsigned"].node, under(path, "unsigned")))
+    if "token" in keys and type_ in SIGNING:
+        reader.error(keys["token"], under(path, "token"), f"{type_} signs what it sends, write `secret` instead")
+    elif unsigned and ("secret" in keys or "token" in keys):
+        reader.error(keys["unsigned"], under(path, "unsigned"), "choose: a secret, or `unsigned: true` without one")
+    elif unsigned:
+        warning = "anyone who knows the address can send events, a `secret` would prevent it"
+        reader.warn(keys["unsigned"].node, under(path, "unsigned"), warning)
+    elif type_ and not ("secret" in keys or "token" in keys):
+        reader.error(node, path, "'secret' is missing: write `secret: ${NAME}` (or `unsigned: true` to trust anyone)")
+    return SourceConfig(
+        name=name,
+        type=type_ or "",
+        secrets=secrets,
+        tokens=tokens,
+        unsigned=unsigned,
+        api_token=_api_token(reader, keys.get("api_token"), under(path, "api_token")),
+        api_url=_address(reader, keys.get("api_url"), under(path, "api_url")),
+    )
+
+
+def _type(
+    reader: Reader,
+    name: str,
+    keys: dict[str, Entry],
+    node: Node,
+    path: str,
+    there: Iterable[str],
+    planned: Collection[str],
+) -> str | None:
+    if "type" in keys:
+        return reader.kind_of(keys["type"].node, under(path, "type"), tuple(there), planned)
+    if not (isinstance(node, Scalar) and node.broken):
+        hint = f"write `type: {name}`" if name in there else f"choose from {', '.join(there)}"
+        reader.error(node, path, f"'type' is missing, {hint}")
+    return None
+
+
+def _secrets(reader: Reader, entry: Entry | None, path: str) -> tuple[str, ...]:
+    """Return the secrets of a list. ``${OLD:-}`` may be empty beside another one."""
+    if entry is None:
+        return ()
+    items = reader.items(entry.node, path)
+    needed = [(item, where) for item, where in items if not (isinstance(item, Scalar) and may_be_empty(item))]
+    found = [reader.secret(item, where) for item, where in needed or items]
+    return tuple(dict.fromkeys(secret for secret in found if secret))
+
+
+def _api_token(reader: Reader, entry: Entry | None, path: str) -> str | None:
+    if entry is None or (isinstance(entry.node, Scalar) and may_be_empty(entry.node)):
+        return None
+    return reader.secret(entry.node, path)
+
+
+# -- destinations ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named:
+    """A destination's type, where it is named, and its configuration where its options are right."""
+
+    type: str | None
+    config: DestinationConfig | None = None
+    entry: Entry | None = field(default=None, compare=False)
+
+
+def destinations(reader: Reader, node: Node) -> dict[str, Named]:
+    found: dict[str, Named] = {}
+    for name, entry in reader.mapping(node, "destinations").items():
+        path = under("destinations", short(name))
+        reader.name(entry, path, name)
+        found[name] = _destination(reader, name, entry, path)
+    return found
+
+
+def _destination(reader: Reader, name: str, entry: Entry, path: str) -> Named:
+    keys = reader.mapping(entry.node, path)
+    type_ = _type(reader, name, keys, entry.node, path, DESTINATIONS, DESTINATIONS_PLANNED)
+    if type_ is None:
+        return Named(None, None, entry)
+    options = _options(reader, DESTINATIONS[type_].Options, keys, entry.node, path)
+    config = DestinationConfig(name=name, type=type_, options=options) if options else None
+    return Named(type_, config, entry)
+
+
+def _options(
+    reader: Reader, form: type[DestinationOptions], keys: dict[str, Entry], node: Node, path: str
+) -> DestinationOptions | None:
+    """Return what the module's own model makes of the keys, its problems put into our words at their places."""
+    fields = {field.alias or name: field for name, field in form.model_fields.items()}
+    known = reader.known(keys, path, ("type", *fields))
+    known.pop("type", None)
+    broken: set[str] = keys.keys() - known.keys() - {"type"}
+    values: dict[str, Any] = {}
+    for key, entry in known.items():
+        value = _plain(reader, entry.node, under(path, key), secret=is_secret(fields[key].annotation))
+        if value is not None:
+            values[key] = value
+        elif not (isinstance(entry.node, Scalar) and may_be_empty(entry.node)):
+            broken.add(key)
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            _retell(reader, problem, known, node, path, broken)
+    return None
+
+
+def _plain(reader: Reader, node: Node, path: str, *, secret: bool) -> Any:
+    """Return `node` as plain data for a model, numbers as the text that was written; None where there is nothing."""
+    if isinstance(node, Sequence):
+        items = [_plain(reader, item, under(path, i), secret=secret) for i, item in enumerate(node.items)]
+        return None if None in items else items
+    if isinstance(node, Mapping):
+        pairs = {k: _plain(reader, e.node, under(path, k), secret=secret) for k, e in node.entries.items()}
+        return None if None in pairs.values() else pairs
+    if isinstance(node.value, bool):
+        return node.value
+    if may_be_empty(node):
+        return None
+    return reader.secret(node, path) if secret else reader.text(node, path)
+
+
+def is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(is_secret(part) for part in get_args(annotation))
+
+
+def _retell(
+    reader: Reader, problem: Any, known: dict[str, Entry], node: Node, path: str, broken: Collection[str]
+) -> None:
+    """Report one of pydantic's errors; what only follows from a problem already told is left out."""
+    loc = [part for part in problem["loc"] if isinstance(part, int) or part in known]
+    key = str(problem["loc"][0]) if problem["loc"] else ""
+    if key in broken or (not loc and broken):
+        return
+    where: Node = known[loc[0]].node if loc else node
+    for part in loc[1:]:
+        where = where.items[part] if isinstance(where, Sequence) and isinstance(part, int) else where
+    text = _in_words(problem, where)
+    for entry in known.values() if not loc else ():  # a model's own sentence may name any of its values
+        if isinstance(entry.node, Scalar) and entry.node.raw is not None and len(entry.node.text) > 3:
+            text = text.replace(entry.node.text, entry.node.raw)
+    if problem["type"] == "missing":
+        path, text = under(path, key), f"'{key}' is missing"
+    reader.error(where, ".".join([path, *(str(part) for part in loc)]), text)
+
+
+def _in_words(problem: Any, where: Node) -> str:
+    context = problem.get("ctx", {})
+    written = short(where.written) if isinstance(where, Scalar) else ""
+    match problem["type"]:
+        case "value_error" | "assertion_error":
+            return short(str(context["error"]), 300)
+        case "literal_error" | "enum":
+            words = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+            return f"'{written}' is none of {', '.join(words)}{near(written, words)}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "write a whole number"
+        case "bool_parsing" | "bool_type":
+            return "write true or false"
+        case "greater_than_equal":
+            return f"write at least {context['ge']}"
+        case "string_type":
+            return "write text, in quotes where it looks like something else"
+    message: str = problem["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def secret_values(options: DestinationOptions) -> Iterable[str]:
+    """Yield the values that must not reach a log."""
+    for name in type(options).model_fields:
+        value = getattr(options, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+
+
+# -- people ------------------------------------------------------------------------------------------------------------
+
+_NO_CHAT = {"console", "email", "webhook", "apprise"}
+CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
+_SLACK_ID = frozenset("UWS")
+
+
+def people(reader: Reader, node: Node) -> dict[str, Person]:
+    found: dict[str, Person] = {}
+    for name, entry in reader.mapping(node, "people").items():
+        path = under("people", short(name))
+        ids: dict[str, str] = {}
+        for chat, where in reader.mapping(entry.node, path, CHATS).items():
+            text = reader.text(where.node, under(path, chat))
+            if text is not None and _fits(reader, chat, text, where.node, under(path, chat)):
+                ids[chat] = text
+        found[name] = Person(name=name, ids=ids)
+    return found
+
+
+def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
+    slack_id = text[:1] in _SLACK_ID and text.isalnum() and text == text.upper() and len(text) >= 6
+    if chat == "slack" and not slack_id:
+        hint = "write the member ID (U024BE7LH): in Slack, the profile's ⋮ menu, Copy member ID"
+        reader.error(node, path, f"'{short(text)}' is no Slack ID, {hint}")
+        return False
+    return True
