@@ -317,6 +317,9 @@ def expression(text: Any) -> Expression:
         raise MatchError('write a Jinja expression as text: "duration > 600 and attempt == 1"')
     try:
         tree = _expressions.parse("{{ (" + text + ") }}")
+        # Before anything compiles it: Jinja works out constants then, and 9**9**9 takes for ever.
+        if any(tree.find_all((nodes.Call, nodes.Pow))):
+            raise MatchError("calls and ** are not for conditions, compare names and use filters")
         unknown = meta.find_undeclared_variables(tree) - NAMES
         _expressions.compile_expression(text)
     except TemplateSyntaxError as error:
@@ -324,8 +327,6 @@ def expression(text: Any) -> Expression:
     if unknown:
         name = sorted(unknown)[0]
         raise MatchError(f"unknown name '{name}'{suggest(name, NAMES)}")
-    if any(tree.find_all((nodes.Call, nodes.Pow))):
-        raise MatchError("calls and ** are not for conditions, compare names and use filters")
     return Expression(text)
 
 

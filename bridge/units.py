@@ -30,7 +30,10 @@ def parse_duration(value: Any) -> Any:
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
         raise ValueError(f"{text!r} is no duration, write for example 20s, 5m or 24h")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    try:
+        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is too long a duration") from error
 
 
 def parse_rate(value: Any) -> Any:
@@ -50,7 +53,10 @@ def parse_size(value: Any) -> Any:
     found = _SIZE.fullmatch(str(value).strip())
     if not found:
         raise ValueError(f"{value!r} is no size, write for example 25MiB")
-    return int(float(found[1]) * _BYTES[found[2].lower()])
+    try:
+        return int(float(found[1]) * _BYTES[found[2].lower()])
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is too large a size") from error
 
 
 def span(duration: timedelta) -> str:
