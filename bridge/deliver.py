@@ -508,7 +508,8 @@ def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], ch
     for word in words:
         names = (event.author, event.author_name, event.author_email) if word == "author" else (word,)
         person = next((person for name in names if name and (person := _person(name, people))), None)
-        if person is not None and (known := person.ids.get(chat)):
+        # A terminal has no ids of people: it shows their names.
+        if person is not None and (known := ({"console": person.name} | person.ids).get(chat)):
             found.append(known)
     return tuple(dict.fromkeys(found))
 

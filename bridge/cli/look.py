@@ -225,7 +225,7 @@ def _show_event(item: StoredEvent) -> None:
     if item.event:
         for name, value in item.event.public().items():
             if value not in (None, [], 0, "") and name not in ("id", "source"):
-                click.echo(f"  {name}: {_line(str(value))}")
+                click.echo(f"  {name}: {one_line(str(value))}")
     click.echo(f"  rules: {', '.join(item.rules) or 'none matched'}")
     click.echo("  why: bridge show " + item.id + " --body | bridge explain --source " + item.source + " -")
 
@@ -237,9 +237,9 @@ def _show_delivery(item: StoredDelivery) -> None:
     if item.state == "pending":
         click.echo(f"  due: {_iso(item.due_at)}")
     if item.text:
-        click.echo(f"  {_line(item.text)}")
+        click.echo(f"  {one_line(item.text)}")
     for one in item.history:
-        click.echo(f"  {_iso(one.at)}  {one.outcome}  {one.seconds:.3f} s  {_line(one.text)}")
+        click.echo(f"  {_iso(one.at)}  {one.outcome}  {one.seconds:.3f} s  {one_line(one.text)}")
 
 
 def _words(event: Event | None, problem: str) -> tuple[str, ...]:
@@ -255,13 +255,13 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     if not rows:
         click.echo("nothing here", err=True)
         return
-    cells = [head, *[tuple(_line(cell) for cell in row) for row in rows]]
+    cells = [head, *[tuple(one_line(cell) for cell in row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """Foreign text on one line of a terminal: control characters, which could rewrite the screen, are shown as dots."""
     text = "".join(char if char.isprintable() else "·" for char in text)
     return text if len(text) <= LONGEST_CELL * 4 else text[: LONGEST_CELL * 4 - 1] + "…"
