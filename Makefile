@@ -11,7 +11,7 @@ else
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 endif
 
-.PHONY: demo test install lint lock bench pictures clean
+.PHONY: help demo test slow install lint lock bench picture clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -41,6 +41,9 @@ demo: $(VENV)/.run ## the whole story on this machine, no account needed (ONCE=1
 test: $(VENV)/.dev ## the test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
+slow: $(VENV)/.dev ## the suites marked slow: crash, wheel, long fuzzing
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
 lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -49,6 +52,9 @@ lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 
 bench: $(VENV)/.dev ## what accepting an event costs, beside the same server without a store
 	@$(BIN)/python -m benchmarks.accept
+
+picture: $(VENV)/.dev ## docs/messages.png, from real rendered output (needs chromium)
+	@$(BIN)/python tools/picture.py
 
 lock: ## new lock files from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt pyproject.toml
