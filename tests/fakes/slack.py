@@ -139,9 +139,9 @@ class FakeSlack:
         app.router.add_post("/api/{method}", self._api)
         app.router.add_post("/services/{tail:.*}", self._webhook)
         app.router.add_get("/{tail:.*}", self._page)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
