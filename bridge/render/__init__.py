@@ -37,6 +37,8 @@ DEFAULT_TEMPLATE: dict[Kind, str] = {
     Kind.AUDIT: "audit",
 }
 
+_MEANT_FOR = {name: (kind,) for kind, name in DEFAULT_TEMPLATE.items()}
+
 BLOCKS = ("title", "body", "facts", "footer")
 
 _BUTTONS = {
@@ -80,7 +82,7 @@ class Renderer:
         read = [problem for faults in self._faults.values() for problem in faults]
         failed = {(problem.name, problem.line): problem for problem in read}
         for name, platform in self._whole():
-            for view in views():
+            for view in views(_MEANT_FOR.get(name, (Kind.PIPELINE, Kind.DEPLOYMENT))):
                 try:
                     self.render(name, view, platform)
                 except Fault as fault:
@@ -188,10 +190,8 @@ def _headline(event: Event) -> str:
 
 
 def _buttons(event: Event) -> tuple[Button, ...]:
-    found = {
-        web_url(event.url): _BUTTONS[event.kind],
-        pull_request_url(event): "Open pull request",
-    }
-    if not event.pull_request:
-        found.setdefault(commit_url(event), "Open commit")
+    found = {web_url(event.url): _BUTTONS[event.kind]}
+    if event.kind in (Kind.PIPELINE, Kind.TASK, Kind.DEPLOYMENT, Kind.PUSH):
+        beside = pull_request_url(event) or commit_url(event)
+        found.setdefault(beside, "Open pull request" if event.pull_request else "Open commit")
     return tuple(Button(text, address) for address, text in found.items() if address)

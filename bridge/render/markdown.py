@@ -46,7 +46,7 @@ def spans(text: str) -> Spans:
     """Return a Markdown text as one line: its blocks' text, joined by spaces."""
     lines = [line for block in blocks(text) for line in _lines(block)]
     joined = [span for number, line in enumerate(lines) for span in ((Span(" "),) if number else ()) + line]
-    return _merged(replace(span, text=span.text.replace("\n", " ")) for span in joined)
+    return _merged(replace(span, text=span.text.replace("\n", " ")) if "\n" in span.text else span for span in joined)
 
 
 def facts(text: str) -> Facts:
@@ -175,11 +175,15 @@ def _merged(found: Iterator[Span] | list[Span] | Spans) -> Spans:
     """Return the spans with neighbours of the same form made one."""
     merged: list[Span] = []
     for span in found:
-        if merged and replace(merged[-1], text="") == replace(span, text=""):
+        if merged and _form(merged[-1]) == _form(span):
             merged[-1] = replace(span, text=merged[-1].text + span.text)
         else:
             merged.append(span)
     return tuple(merged)
+
+
+def _form(span: Span) -> tuple[object, ...]:
+    return span.bold, span.italic, span.strike, span.code, span.link
 
 
 def _trimmed(line: Spans) -> Spans:
@@ -190,6 +194,8 @@ def _trimmed(line: Spans) -> Spans:
     while kept and not kept[-1].text.strip():
         del kept[-1]
     if kept:
-        kept[0] = replace(kept[0], text=kept[0].text.lstrip())
-        kept[-1] = replace(kept[-1], text=kept[-1].text.rstrip())
+        if kept[0].text[0].isspace():
+            kept[0] = replace(kept[0], text=kept[0].text.lstrip())
+        if kept[-1].text[-1].isspace():
+            kept[-1] = replace(kept[-1], text=kept[-1].text.rstrip())
     return tuple(kept)

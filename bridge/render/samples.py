@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from bridge.event import Change, Event, Kind, RunRef, Status, Task
@@ -19,13 +19,13 @@ _STATES: tuple[tuple[Status, Change | None], ...] = (
 )
 
 
-def views() -> Iterator[View]:
-    """Yield every kind of event in every state, once with all that can be known and once with nothing more."""
-    for kind in Kind:
+def views(kinds: Iterable[Kind] = Kind) -> Iterator[View]:
+    """Yield these kinds of events in every state, once with all that can be known and once with nothing more."""
+    for kind in kinds:
         for status, change in _STATES:
             yield full(kind, status, change)
             yield View(event=Event(source="github", type="github", kind=kind, status=status, change=change), now=NOW)
-    yield full(Kind.PIPELINE, Status.RUNNING, None, live=True)
+        yield full(kind, Status.RUNNING, None, live=True)
 
 
 def full(kind: Kind, status: Status, change: Change | None, *, live: bool = False) -> View:

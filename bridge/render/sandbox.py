@@ -153,6 +153,8 @@ _NO_ATTRIBUTE = re.compile(r"'([\w.]+)(?: object)?' has no attribute '(\w+)'")
 
 def _reason(error: Exception) -> str:
     if isinstance(error, jinja2.UndefinedError):
+        if "inline if-expression" in str(error):
+            return "an if within {{ }} needs its else: {{ a if b else '' }}"
         found = _NO_ATTRIBUTE.fullmatch(str(error))
         if found and found[1] == "None":
             return f"'{found[2]}' is asked of what may be unknown, guard it with {{% if %}}"
@@ -186,10 +188,12 @@ def check(
     """Return the problems of each template that can be found by reading it; `names` are those that exist."""
     found: dict[str, list[TemplateProblem]] = {}
     trees: dict[str, nodes.Template] = {}
+    asked: dict[str, set[str]] = {}  # the names that a template takes from outside
     for name, text in sources.items():
         try:
-            environment.compile(text, name)
-            trees[name] = environment.parse(text, name)
+            tree = environment.parse(text, name)
+            asked[name] = meta.find_undeclared_variables(tree)  # also meets unknown filters and tests
+            trees[name] = tree
         except jinja2.TemplateSyntaxError as error:
             found[name] = [TemplateProblem(name, error.lineno, _syntax(error))]
         except RecursionError:
@@ -198,7 +202,13 @@ def check(
     known = names.union(*(_assigned(tree) for tree in trees.values()))
     for name, tree in trees.items():
         found.setdefault(
-            name, sorted({TemplateProblem(name, line, text) for line, text in _faults(tree, sources, known)})
+            name,
+            sorted(
+                {
+                    TemplateProblem(name, line, text)
+                    for line, text in [*_faults(tree, sources), *_unknown(tree, asked[name], known)]
+                }
+            ),
         )
     return found
 
@@ -211,7 +221,7 @@ def _assigned(tree: nodes.Template) -> set[str]:
     return stored | macros | imports | chosen
 
 
-def _faults(tree: nodes.Template, sources: Mapping[str, str], known: frozenset[str]) -> Iterator[tuple[int, str]]:
+def _faults(tree: nodes.Template, sources: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     for reference in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
         yield from _reference(reference, sources)
     for power in tree.find_all(nodes.Pow):
@@ -226,7 +236,10 @@ def _faults(tree: nodes.Template, sources: Mapping[str, str], known: frozenset[s
             yield loop.lineno, "recursive loops are not for templates"
     for line in _too_deep(tree, 0):
         yield line, f"loops nest more than {MAX_NESTING} deep"
-    for name in meta.find_undeclared_variables(tree) - known:
+
+
+def _unknown(tree: nodes.Template, asked: set[str], known: frozenset[str]) -> Iterator[tuple[int, str]]:
+    for name in asked - known:
         line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
         yield line, f"there is no '{name}'" + did_you_mean(name, sorted(known))
 

@@ -110,8 +110,9 @@ def _fact_pairs(event: Event) -> tuple[tuple[str, str], ...]:
 
 def context(view: View) -> dict[str, Any]:
     """Return the names of a template. None is what is unknown; a name that is missing here does not exist."""
-    event: Event = replace(_fit(replace(view.event, facts=()), "event"), facts=_fact_pairs(view.event))
-    tasks: tuple[Task, ...] = _fit(view.tasks, "tasks")
+    tasks: tuple[Task, ...] = _fit(view.tasks or view.event.tasks, "tasks")
+    event: Event = _fit(replace(view.event, facts=(), tasks=()), "event")
+    event = replace(event, facts=_fact_pairs(view.event), tasks=tasks)
     names: dict[str, Any] = {one.name: getattr(event, one.name) for one in fields(event)}
     names |= {
         "run": event.run or _NO_RUN,
