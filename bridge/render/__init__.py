@@ -64,12 +64,15 @@ class _Parts:
 
 
 class Renderer:
-    """All templates of a configuration, checked once. `sources` maps ``run.md.j2`` to its text."""
+    """All templates of a configuration, checked once. `sources` maps ``run.md.j2`` to its text.
+
+    A template that replaces a shipped one may extend it by its own name: that text is ``shipped/run.md.j2``.
+    """
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._sources = dict(sources)
         self._faults: dict[str, list[TemplateProblem]] = {}
-        self._environment = sandbox.Environment(sandbox.Loader(self._sources, self._faults))
+        self._environment = sandbox.Environment(self._sources, self._faults)
         names = frozenset(context(next(views())))
         self._faults.update(sandbox.check(self._environment, self._sources, names))
 

@@ -59,14 +59,31 @@ _FILTERS = (
 JINJA_FILTERS = _FILTERS.split()
 
 
+class Loader(jinja2.BaseLoader):
+    """The given texts, without those that have faults."""
+
+    def __init__(self, sources: Mapping[str, str], faults: Mapping[str, list[TemplateProblem]]) -> None:
+        self._sources, self._faults = sources, faults
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        if template not in self._sources:
+            raise jinja2.TemplateNotFound(template)
+        if self._faults.get(template):
+            raise Fault(self._faults[template][0])
+        return self._sources[template], template, None
+
+
 class Environment(ImmutableSandboxedEnvironment):
     """Jinja with attributes and filters, and without calls into Python or sums that explode."""
 
     intercepted_binops = frozenset({"*", "%", "**"})
 
-    def __init__(self, loader: jinja2.BaseLoader) -> None:
+    def __init__(self, sources: Mapping[str, str], faults: Mapping[str, list[TemplateProblem]]) -> None:
+        self.sources = sources
         super().__init__(
-            loader=loader,
+            loader=Loader(sources, faults),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -76,6 +93,11 @@ class Environment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: self.filters[name] for name in JINJA_FILTERS} | FILTERS
         self.globals.clear()
+
+    def join_path(self, template: str, parent: str) -> str:
+        """A template that extends its own name means the shipped one that it replaces."""
+        ours = f"shipped/{template}"
+        return ours if template == parent and ours in self.sources else template
 
     def is_safe_callable(self, obj: Any) -> bool:
         if isinstance(obj, Macro | BlockReference):
@@ -97,22 +119,6 @@ class Environment(ImmutableSandboxedEnvironment):
         if not isinstance(left, int | float) or not isinstance(right, int | float):
             raise SecurityError(f"'{operator}' is for numbers")
         return super().call_binop(context, operator, left, right)
-
-
-class Loader(jinja2.BaseLoader):
-    """The given texts, without those that have faults."""
-
-    def __init__(self, sources: Mapping[str, str], faults: Mapping[str, list[TemplateProblem]]) -> None:
-        self._sources, self._faults = sources, faults
-
-    def get_source(
-        self, environment: jinja2.Environment, template: str
-    ) -> tuple[str, str | None, Callable[[], bool] | None]:
-        if template not in self._sources:
-            raise jinja2.TemplateNotFound(template)
-        if self._faults.get(template):
-            raise Fault(self._faults[template][0])
-        return self._sources[template], template, None
 
 
 def take(pieces: Iterator[str]) -> str:
