@@ -77,9 +77,11 @@ def _seen_together(
     for key, text in (("sources", "no source, so nothing can come in"), ("destinations", "no destination to tell")):
         if _empty(entries, key):
             reader.report.warn(_place(entries, key), key, text)
+    chosen = tuple(rule for rule in found.values() if rule is not None)
     if not _empty(entries, "rules"):
-        rules.unreached(reader, _section(entries, "sources"), list(found.values()), names)
-        return tuple(rule for rule in found.values() if rule is not None)
+        if not reader.report.failed:  # a name that is misspelt in `to` would be told twice
+            rules.unreached(reader, _section(entries, "sources"), names, chosen)
+        return chosen
     if len(names.destinations) == 1:
         return (rules.default_rule(next(iter(names.destinations))),)
     if names.destinations:

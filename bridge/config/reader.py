@@ -24,6 +24,7 @@ _SECRET = re.compile(
     r"|discord(?:app)?\.com/api/webhooks/\w|\bgh[pousr]_\w{20}|\bwhsec_\w"
 )
 _RANDOM = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])\S{16,}")
+_WORDS = re.compile(r"\w{4,}")
 LITERAL = "a secret is written in the file; put it into the environment and write ${NAME} here"
 
 
@@ -55,7 +56,8 @@ class Reader:
 
     def known(self, entries: dict[str, Entry], path: str, known: Collection[str]) -> dict[str, Entry]:
         for key in entries.keys() - known:
-            self.report.error(entries[key].place, under(path, short(key)), f"unknown key{near(key, known)}")
+            hint = near(key, known) or f", there are {', '.join(known)}"
+            self.report.error(entries[key].place, under(path, short(key)), f"unknown key{hint}")
         return {key: entry for key, entry in entries.items() if key in known}
 
     def items(self, node: Node, path: str) -> list[tuple[Node, str]]:
@@ -219,7 +221,9 @@ def _hide(text: str, node: Node | Entry) -> str:
         return text
     for form in (repr(node.text), f"'{short(node.text)}'", f'"{node.text}"'):
         text = text.replace(form, f"'{node.raw}'")
-    return text.replace(node.text, node.raw) if len(node.text) > 3 else text
+    if any(word in text.replace(node.raw, "") for word in _WORDS.findall(node.text)):
+        return f"what {short(node.raw)} stands for does not fit here"
+    return text
 
 
 def at(place: Place) -> Entry:

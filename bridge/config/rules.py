@@ -61,6 +61,10 @@ def rules(reader: Reader, node: Node, names: Names) -> tuple[dict[str, Rule | No
     found: dict[str, Rule | None] = {}
     lines: dict[str, int] = {}
     for i, (item, path) in enumerate(_list(reader, node, "rules")):
+        if not isinstance(item, Tree):
+            reader.error(item, path, "a rule is a mapping, it begins with `- name: ...`")
+            found[f"rules.{i}"] = None
+            continue
         entries = reader.known(_without_later(reader, reader.mapping(item, path), path), path, keys.RULE)
         name = _name(reader, entries, item, path, lines)
         found[name or f"rules.{i}"] = _rule(reader, name or "", entries, item, path, names)
@@ -313,18 +317,14 @@ _SAID: dict[str, Callable[[Reader, Node, str, Names], Any]] = {
 # -- what no rule reaches ----------------------------------------------------------------------------------------------
 
 
-def unreached(reader: Reader, sources: Node, found: Collection[Rule | None], names: Names) -> None:
+def unreached(reader: Reader, sources: Node, names: Names, found: Collection[Rule]) -> None:
     """Warn of destinations that no rule names, and of sources that no rule can match."""
     for name, place in names.destinations.items():
         if name not in names.used and place.entry is not None:
-            reader.warn(place.entry, f"destinations.{short(name)}", "no rule sends to this destination")
-    whole = [rule for rule in found if rule is not None]
-    if len(whole) < len(found):
-        return
+            reader.warn(place.entry, f"destinations.{name}", "no rule sends to this destination")
     for name, entry in reader.mapping(sources, "sources").items():
-        source = names.sources[name]
-        if source.type and not any(_hears(rule, source) for rule in whole):
-            reader.warn(entry, f"sources.{short(name)}", "no rule can match what this source sends")
+        if not any(_hears(rule, names.sources[name]) for rule in found):
+            reader.warn(entry, f"sources.{name}", "no rule can match what this source sends")
 
 
 def _hears(rule: Rule, source: SourceConfig) -> bool:
@@ -339,6 +339,9 @@ def tests(reader: Reader, node: Node, names: Names, rule_names: Collection[str])
     """Yield the tests; one that is wrong has been reported and is left out."""
     lines: dict[str, int] = {}
     for item, path in _list(reader, node, "tests"):
+        if not isinstance(item, Tree):
+            reader.error(item, path, "a test is a mapping, it begins with `- name: ...`")
+            continue
         entries = reader.mapping(item, path, keys.TEST)
         missing = [key for key in ("name", "event", "expect") if key not in entries]
         for key in missing:

@@ -115,7 +115,7 @@ def _type(
 ) -> str | None:
     if "type" in keys:
         return reader.kind_of(keys["type"].node, under(path, "type"), tuple(there), planned)
-    if not (isinstance(node, Scalar) and node.broken):
+    if isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None):
         hint = f"write `type: {name}`" if name in there else f"choose from {', '.join(there)}"
         reader.error(node, path, f"'type' is missing, {hint}")
     return None

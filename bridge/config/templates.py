@@ -21,9 +21,16 @@ _MOST = 500
 
 def templates(folder: Path, report: Report) -> dict[str, str]:
     """Return ``run.md.j2``, ``slack/run.json.j2``, ... with their texts; what cannot be read is reported."""
-    shipped = next((place for place in _SHIPPED if place.is_dir()), None)
-    own = _read(folder / FOLDER, report)
-    return (_read(shipped, report) if shipped else {}) | own
+    ours, own = shipped(), _read(folder / FOLDER, report)
+    # An own run.md.j2 may extend "run.md.j2": the renderer then takes the shipped one, kept under this name.
+    replaced = {f"shipped/{name}": text for name, text in ours.items() if name in own}
+    return ours | own | replaced
+
+
+def shipped() -> dict[str, str]:
+    """Return the templates that come with bridge."""
+    place = next((place for place in _SHIPPED if place.is_dir()), None)
+    return _read(place, Report("")) if place else {}
 
 
 def shown(file: str, name: str) -> str:

@@ -6,38 +6,61 @@ own form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 from bridge.config.model import Config, DestinationConfig
-from bridge.config.templates import shown
+from bridge.config.templates import shipped, shown
 from bridge.destinations import DESTINATIONS
 from bridge.errors import Problem, TemplateError
+from bridge.event import Change, Event, Kind, Status
 from bridge.render import Renderer, View
-from bridge.render.samples import views
+from bridge.render.samples import full
 from bridge.route import DEFAULT_TEMPLATE, HEARD_UNASKED, Rule
+
+_SAMPLES = ((Status.FAILURE, Change.BROKEN), (Status.SUCCESS, Change.FIXED), (Status.RUNNING, None))
 
 
 def trial(config: Config) -> list[Problem]:
-    """Return what is wrong with the templates and with what the rules make of them."""
+    """Return what is wrong with the operator's templates, and with what the rules make of all templates.
+
+    The operator's are tried with every kind of event in every state. The shipped ones are tried so by the project's
+    own tests, and here only as the rules use them: all of it would take a second each time.
+    """
     renderer = Renderer(config.templates)
-    problems = [
-        Problem(shown(config.file, problem.name), problem.line, 1, "", problem.text) for problem in renderer.problems()
-    ]
-    if problems:
-        return problems
-    return [problem for rule in config.rules for problem in _tried(config, renderer, rule)]
+    if config.templates != shipped():
+        found = renderer.problems()
+        if found:
+            return [Problem(shown(config.file, one.name), one.line, 1, "", one.text) for one in found]
+    tried: set[tuple[str, str, Kind]] = set()
+    return [problem for i in range(len(config.rules)) for problem in _tried(config, renderer, i, tried)]
 
 
-def _tried(config: Config, renderer: Renderer, rule: Rule) -> Iterator[Problem]:
-    for goal in rule.to:
+def _tried(config: Config, renderer: Renderer, i: int, tried: set[tuple[str, str, Kind]]) -> Iterator[Problem]:
+    """Yield at most one problem for each kind of event and destination of the rule."""
+    rule = config.rules[i]
+    for goal, kind in itertools.product(rule.to, filter(_heard_by(rule), Kind)):
         destination = config.destinations[goal.destination]
-        for view in views():
-            if not rule.names_kind and view.event.kind not in HEARD_UNASKED:
-                continue
-            fault = _fault(renderer, destination, goal.template or DEFAULT_TEMPLATE[view.event.kind], view)
-            if fault:
-                yield Problem(config.file, config.rule_lines.get(rule.name, 1), 1, rule.name, fault)
-                break
+        template = goal.template or DEFAULT_TEMPLATE[kind]
+        if (template, destination.name, kind) in tried:
+            continue
+        tried.add((template, destination.name, kind))
+        samples = (full(kind, status, change) for status, change in _SAMPLES)
+        faults = (_fault(renderer, destination, template, view) for view in samples)
+        fault = next(filter(None, faults), "")
+        if fault:
+            yield Problem(config.file, config.rule_lines.get(rule.name, 1), 1, f"rules.{i}", fault)
+
+
+def _heard_by(rule: Rule) -> Callable[[Kind], bool]:
+    """Return whether a rule can match events of a kind."""
+    asked = [one for one in rule.conditions if one.key == "kind"]
+
+    def hears(kind: Kind) -> bool:
+        event = Event(source="", type="", kind=kind)
+        return all(one.holds(event) for one in asked) if asked else kind in HEARD_UNASKED
+
+    return hears
 
 
 def _fault(renderer: Renderer, destination: DestinationConfig, template: str, view: View) -> str:

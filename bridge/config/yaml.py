@@ -112,7 +112,7 @@ def read(data: bytes, report: Report) -> Node:
     try:
         return composer.document()
     except yaml.MarkedYAMLError as error:
-        raise report.stop(*_syntax(error, text.splitlines())) from error
+        raise report.stop(*_syntax(error, text.splitlines(), composer.open)) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise report.stop(Place(), "", "this is no YAML") from error
 
@@ -156,6 +156,7 @@ class _Composer:
         self._report = report
         self._anchors: dict[str, _Anchor] = {}
         self._nodes = 0
+        self.open: list[Place] = []  # the [ and { not closed so far
 
     def document(self) -> Node:
         root: Node | None = None
@@ -186,14 +187,21 @@ class _Composer:
     def _content(self, event: Event, path: str, depth: int) -> Node:
         self._refuse_tag(event, path)
         match event:
-            case SequenceStartEvent():
-                return self._sequence(event, path, depth)
-            case MappingStartEvent():
-                return self._mapping(event, path, depth)
+            case SequenceStartEvent() | MappingStartEvent():
+                return self._collection(event, path, depth)
             case ScalarEvent():
                 return Scalar(_place(event), event.value, quoted=not event.implicit[0])
             case _:  # libyaml sends nothing else between a document's start and end
                 raise self._report.stop(_place(event), path, "this is no YAML")
+
+    def _collection(self, event: SequenceStartEvent | MappingStartEvent, path: str, depth: int) -> Sequence | Mapping:
+        read = self._sequence if isinstance(event, SequenceStartEvent) else self._mapping
+        if not event.flow_style:
+            return read(event, path, depth)
+        self.open.append(_place(event))
+        node = read(event, path, depth)
+        self.open.pop()
+        return node
 
     def _count(self, event: Event, size: int) -> None:
         self._nodes += size
@@ -271,23 +279,24 @@ def _place(event: Event) -> Place:
 _QUOTE = "put quotes around a value that begins with * & ! @ ` % | > or {{"
 
 
-def _syntax(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[Place, str, str]:
+def _syntax(error: yaml.MarkedYAMLError, lines: list[str], opened: list[Place]) -> tuple[Place, str, str]:
     """Return where a syntax error is, and what to do about it."""
     problem, context = error.problem or "", error.context or ""
     at, began = _mark(error.problem_mark), _mark(error.context_mark)
-    line = lines[at.line - 1] if at.line <= len(lines) else ""
+    line = _line(lines, at)
     if "\t" in line[: at.column] and not line[: at.column - 1].strip(" \t-"):
         return at, "", "a tab cannot indent YAML, use spaces"
-    if "alias" in context or "anchor" in context or "block scalar" in context or "cannot start any token" in problem:
+    if re.search(r"alias|anchor|tag|block scalar", context) or "cannot start any token" in problem:
         return began if error.context_mark else at, "", _QUOTE
     if "flow" in context:
-        return began, "", _unclosed(lines, began)
+        began = opened[-1] if opened else began
+        return began, "", _unclosed(_line(lines, began), began)
     if "quoted scalar" in context and "end of stream" in problem:
         return began, "", "the quote that begins here is never closed"
     if "escape" in problem:
         return at, "", "a backslash in \"double quotes\" begins an escape, use 'single quotes' for a pattern"
     if "mapping values are not allowed" in problem:
-        return at, "", _colon(lines, at)
+        return at, "", _colon(line, at)
     if '"' in line[: at.column] or "'" in line[: at.column]:
         return at, "", "text goes on after the closing quote; quote the whole value"
     if "sequence entries" in problem:
@@ -301,20 +310,24 @@ def _mark(mark: Any) -> Place:  # yaml.Mark, of which there are two kinds, or No
     return Place(mark.line + 1, mark.column + 1) if mark else Place()
 
 
-def _unclosed(lines: list[str], began: Place) -> str:
-    line = lines[began.line - 1]
+def _line(lines: list[str], place: Place) -> str:
+    return lines[place.line - 1] if place.line <= len(lines) else ""
+
+
+def _unclosed(line: str, began: Place) -> str:
     opened = line[began.column - 1 : began.column]
     closing = {"[": "]", "{": "}"}.get(opened, opened)
     text = f"the `{opened}` that begins here is not closed with `{closing}`"
     if re.search(r"\s#", line[began.column :]):
         return f"{text}: did `#…` become a comment? put it in quotes"
+    if re.search(r"[\s\[{,:]\$\{", line[began.column - 1 :]):
+        return f"{text}: ${{NAME}} needs quotes within [ ] and {{ }}"
     if "{{" in line[began.column - 1 :]:
         return f"{text}: put a value with {{{{ in quotes"
     return f"{text}, or a value in it needs quotes"
 
 
-def _colon(lines: list[str], at: Place) -> str:
-    line = lines[at.line - 1] if at.line <= len(lines) else ""
+def _colon(line: str, at: Place) -> str:
     before = line[: at.column - 1]
     if re.search(r":\s", before):
         return "a second `: ` in one line: put the value in quotes"
