@@ -182,7 +182,7 @@ def plain(view: View) -> Message:
 
 def _headline(event: Event) -> str:
     """``CI failed on main · acme/app``, of what is known."""
-    named = (event.task.name if event.task else None) or event.pipeline or event.environment
+    named = (event.task.name if event.task and event.kind is Kind.TASK else None) or event.pipeline or event.environment
     what = tidy(named or "", 100) or event.kind.replace("_", " ")
     said = LOOKS[event.status][2] if event.status != "unknown" else tidy(event.action or "", 40)
     ref = tidy(event.branch or event.tag or "", 100)

@@ -270,8 +270,8 @@ def _is_list(node: nodes.Node | None) -> bool:
             return True
         case nodes.Getattr() | nodes.Getitem() | nodes.Filter():
             return _is_list(node.node)
-        case nodes.Call():  # d.items()
-            return isinstance(node.node, nodes.Getattr) and node.node.attr == "items" and _is_list(node.node.node)
+        case nodes.Call():  # branch.split("/"): methods are few, and none makes much of little
+            return isinstance(node.node, nodes.Getattr) and _is_list(node.node.node)
         case nodes.List() | nodes.Tuple():
             return True  # written out in the template
     return False

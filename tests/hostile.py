@@ -1,0 +1,95 @@
+"""Texts that strangers send, and events that carry one in every field that takes text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bridge.event import Event, Kind, RunRef, Status, Task
+from bridge.render import View
+from bridge.render.samples import NOW, full
+
+TEMPLATES = {path.name: path.read_text() for path in (Path(__file__).parents[1] / "templates").glob("*.j2")}
+
+HOSTILE = [
+    "a \"quote\" and 'another'",
+    "two\nlines",
+    "a `backtick`",
+    "<!channel>",
+    "<!here|here>",
+    "<@U024BE7LH>",
+    "<!subteam^S123|x>",
+    "<#C123>",
+    "*bold*",
+    "_it_",
+    "~s~",
+    "**very** __much__",
+    "@here @channel @everyone",
+    "[x](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "<https://evil.example|x>",
+    "<https://evil.example>",
+    "https://evil.example/a?b=c&d=e",
+    "x" * 10_000,
+    "word " * 2_000,
+    "& &amp; &lt;!channel&gt;",
+    "🎉 :tada: 👩‍👩‍👧",
+    "\u202eevil\u202c",
+    "שלום עולם",
+    "a\x00b\x1b[31mred",
+    "lone \ud800 surrogate",
+    "}}{{ 7*7 }}",
+    "{% raw %}",
+    "{{ ''.__class__ }}",
+    "<b>bold</b><script>alert(1)</script>",
+    "trailing backslash\\",
+    "- x",
+    "1. x",
+    "# x",
+    "> x",
+    "    code",
+    "```",
+    "~~~\nx",
+    "---",
+    "===",
+    "| a | b |",
+    "[x]: https://evil.example",
+    "**",
+    "](",
+    "\ue03c!channel\ue03e",
+    "javascript:alert(1)",
+    "\u2028line\u2029separator\x85",
+]
+
+
+def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
+    """Return a view whose every free text is `value`; addresses and what bridge itself writes stay good."""
+    event = full(kind, status, None).event
+    texts = (
+        "repository branch tag default_branch sha title message author author_name author_email pipeline environment "
+        "action description trigger overtaken_by"
+    )
+    task = Task(id=value, name=value, status=status, url="https://ci.example.com/task/1", step=value, note=value)
+    event = replace(
+        event,
+        **dict.fromkeys(texts.split(), value),
+        run=RunRef(id=value, number=41, attempt=2, url="https://ci.example.com/run/41"),
+        task=task,
+        tasks=(),
+        labels=(value, value),
+        facts=((value, value), ("commits", value), (value, "x")),
+        pull_request=None,
+    )
+    return View(event=event, tasks=(task, task), rule=value, now=NOW, **more)
+
+
+def with_bad_addresses(value: str) -> View:
+    """Return a view whose every address is `value`."""
+    event = full(Kind.PIPELINE, Status.FAILURE, None).event
+    task = Task(id="1", name="lint", status=Status.FAILURE, url=value)
+    return View(event=replace(event, url=value, repository_url=value, task=task), tasks=(task,), now=NOW)
+
+
+def bare(kind: Kind) -> View:
+    return View(event=Event(source="github", type="github", kind=kind), now=NOW)
