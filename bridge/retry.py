@@ -87,7 +87,7 @@ def decide(
 
 def backoff(attempts: int, dice: float) -> timedelta:
     """Return how long to wait after `attempts` earlier ones: doubling from a second, with half of it by chance."""
-    longest: timedelta = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(attempts, 20))
+    longest = min(LONGEST_DELAY, FIRST_DELAY * (1 << min(attempts, 20)))
     return longest * (0.5 + dice / 2)
 
 

@@ -34,7 +34,8 @@ def test_every_locked_package_has_hashes_and_no_address(name: str) -> None:
 
 def test_every_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    locked = {name.lower() for name in re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text("utf-8"), re.M)}
+    text = (ROOT / "requirements.txt").read_text("utf-8")
+    locked = {name.lower() for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
     wanted = {re.split(r"[<>=\[]", item)[0].lower() for item in project["project"]["dependencies"]}
     assert wanted <= locked
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -101,7 +102,7 @@ def explain(
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     pairs = dict(pair.partition("=")[::2] for pair in given)
-    allowed = {"change": list(Change), "status": list(Status)}
+    allowed: dict[str, list[str]] = {"change": [*Change], "status": [*Status]}
     for key, value in pairs.items():
         if key not in allowed:
             raise click.BadParameter(
@@ -208,7 +209,7 @@ def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]]) 
         living = ", living" if target.live else ""
         asked = ", ".join(target.rules)
         click.echo(f"\n  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})")
-        for line in console.text(message, colour=click.get_text_stream("stdout").isatty()).splitlines():
+        for line in console.text(message, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")).splitlines():
             click.echo(f"    {line}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,7 +133,7 @@ def show(item_id: str, *, as_json: bool, body: bool) -> None:
         click.echo(f"nothing is kept under {item_id}: bridge events and bridge deliveries list what is", err=True)
         raise SystemExit(1)
     if body:
-        click.get_binary_stream("stdout").write(event.body if event else b"")
+        sys.stdout.buffer.write(event.body if event else b"")
         return
     if as_json:
         shown = _event_json(event) if event else _delivery_json(owed[0])
@@ -251,7 +252,7 @@ def _words(event: Event | None, problem: str) -> tuple[str, ...]:
     return (f"{event.repository or ''}@{ref} {event.kind}", status, event.change or "", event.title or "")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if not rows:
         click.echo("nothing here", err=True)
         return

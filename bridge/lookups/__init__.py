@@ -20,8 +20,7 @@ class LookupModule(Protocol):
 
     API_URL: str  # the documented address; `api_url` of the source replaces it
 
-    @staticmethod
-    async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token: str | None) -> Run:
+    async def look_up(self, run: Run, session: aiohttp.ClientSession, api_url: str, token: str | None) -> Run:
         """Return `run` with what the API adds; what the webhooks said is never replaced. Raises LookupFailed."""
         ...
 

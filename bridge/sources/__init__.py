@@ -20,24 +20,24 @@ class SourceModule(Protocol):
     LABEL: str  # "GitHub"
     SETUP: str  # one plain sentence or two: where to click and what to paste; {url} is the address to give
     CONTENT_TYPES: frozenset[str]  # what the sender sends, without parameters
-    STATUS: Mapping[str, Status]  # their words to ours; anything else is Status.UNKNOWN
 
-    @staticmethod
-    def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
+    @property
+    def STATUS(self) -> Mapping[str, Status]:
+        """Their words to ours; anything else is Status.UNKNOWN."""
+        ...
+
+    def verify(self, inbound: Inbound, secrets: Sequence[str]) -> None:
         """Return if one of `secrets` signed the request, else raise Unauthorized."""
 
-    @staticmethod
-    def identify(inbound: Inbound) -> Identity:
+    def identify(self, inbound: Inbound) -> Identity:
         """Return what makes this delivery the same as one seen before."""
         ...
 
-    @staticmethod
-    def normalise(inbound: Inbound) -> Event | Ignored:
+    def normalise(self, inbound: Inbound) -> Event | Ignored:
         """Return the request in our words, or why it has nothing for chat; raise Unreadable."""
         ...
 
-    @staticmethod
-    def sign(body: bytes, secret: str, *, delivery: str) -> dict[str, str]:
+    def sign(self, body: bytes, secret: str, *, delivery: str) -> dict[str, str]:
         """Return the headers with which the sender would send `body`, the event's name guessed from the body."""
         ...
 
