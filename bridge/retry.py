@@ -88,7 +88,7 @@ def decide(
 def backoff(attempts: int, dice: float) -> timedelta:
     """Return how long to wait after `attempts` earlier ones: doubling from a second, with half of it by chance."""
     longest = min(LONGEST_DELAY, FIRST_DELAY * (1 << min(attempts, 20)))
-    return longest * (0.5 + dice / 2)
+    return timedelta(seconds=longest.total_seconds() * (0.5 + dice / 2))
 
 
 def rest(failures: int) -> timedelta:

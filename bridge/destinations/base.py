@@ -17,7 +17,7 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class DestinationOptions(BaseModel):
-    """The keys that every destination takes. Durations are written ``10s``, ``5m``, ``24h``; rates ``1/s``, ``20/min``."""
+    """The keys that every destination takes. Durations are ``10s``, ``5m``, ``24h``; rates ``1/s``, ``20/min``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -29,7 +29,8 @@ class DestinationOptions(BaseModel):
         None, ge=1, description="Give up after so many attempts; default: only `give_up_after` counts."
     )
     give_up_after: Duration = Field(
-        timedelta(hours=24), description="Until when a message is tried again; then it is dead and can be replayed."
+        timedelta(hours=24),
+        description="Until when a message is tried again; then it is dead and can be replayed.",
     )
     when_unsure: Literal["resend", "drop"] = Field(
         "resend",
