@@ -145,6 +145,11 @@ class Event:
     failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
     overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
 
+    @property
+    def on_pull_request(self) -> bool:
+        """For a pull request, also where its number is not told: GitHub leaves it out for forks."""
+        return self.pull_request is not None or bool(self.fork) or (self.trigger or "").startswith("pull_request")
+
     def with_(self, **changes: Any) -> Event:
         return replace(self, **changes)
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from bridge.event import Change, Event, Kind, Result, Run, Status, Task, Track
 
 STATEFUL = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.TASK})
 """Kinds whose events report the state of a run. The others report something that happened once."""
 
-RANK = {Status.UNKNOWN: 0, Status.QUEUED: 0, Status.WAITING: 1, Status.RUNNING: 2}
+RANK = {Status.UNKNOWN: -1, Status.QUEUED: 0, Status.WAITING: 1, Status.RUNNING: 2}
 SEVERITY = (
     Status.SKIPPED,
     Status.CANCELLED,
@@ -27,7 +29,7 @@ SEVERITY = (
     Status.TIMEOUT,
     Status.ERROR,
 )
-"""Which of two different final states of one attempt is kept when no clock decides: the worse one."""
+"""Which of two different final states of one attempt is kept when no clock decides: the last of these."""
 
 COMPARED = frozenset({Status.SUCCESS, Status.FAILURE, Status.ERROR, Status.TIMEOUT})
 """Results that count on a track. Cancelled and skipped runs are passed over."""
@@ -67,10 +69,12 @@ def track_key(event: Event) -> str:
         ref = f"pull/{event.pull_request}"
     elif event.tag is not None:
         ref = f"tag/{tag_family(event.tag)}"
+    elif event.fork:
+        ref = f"fork/{event.author or ''}/{event.branch or ''}"  # a fork's "main" is not our main
+    elif event.on_pull_request:
+        ref = f"pull of branch/{event.branch or ''}"  # GitHub leaves the number out once it is closed
     else:
         ref = f"branch/{event.branch or ''}"
-        if event.fork:
-            ref += f"@{event.author or 'fork'}"  # a fork's "main" is not our main
     parts = (event.source, event.kind, (event.repository or "").lower(), event.pipeline or "", event.environment or "")
     return "|".join((*parts, ref))
 
@@ -89,6 +93,8 @@ def fold_run(event: Event, run: Run | None, *, repeat: bool = False, sent_at: da
     key = run_key(event)
     if key is None:
         return FoldedRun(event, None, news=not repeat)
+    if sent_at and event.received_at:
+        sent_at = min(sent_at, event.received_at)  # a forged time to come would hold back whatever comes after it
     if event.kind not in STATEFUL:
         return _fold_once(event, run, key, repeat=repeat)
     if event.kind is Kind.TASK:
@@ -130,26 +136,34 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
     if run is None:
         run = Run(key=key, event=event, first_at=event.received_at)
     attempt = _attempt(event, run, repeat=repeat, sent_at=sent_at)
-    if attempt < run.attempt:
-        return FoldedRun(event, run, news=False)  # an attempt that a newer one has replaced says nothing any more
     fresh = attempt > run.attempt
-    if not fresh and run.seen and not _supersedes(event, run, sent_at):
-        enriched = _moved(run, replace(run, event=fill(run.event, event), tasks=_with_tasks(run, event.tasks)))
-        return FoldedRun(event, enriched, news=False, moved=enriched is not run)
-    merged = fill(event, run.event, new_attempt=fresh)
-    if merged.run is not None:
-        merged = merged.with_(run=replace(merged.run, attempt=attempt))  # ours, where the sender counts none
+    if attempt < run.attempt or not (fresh or _believed(event, run, repeat=repeat, sent_at=sent_at)):
+        return _enrich(event, event, run, attempt)
+    merged = _numbered(fill(event, run.event, other_attempt=fresh), attempt)
+    news = fresh or not run.seen or merged.status != run.event.status
+    if not news:  # the same result told once more, with newer words: what it means is known already
+        merged = merged.with_(**{name: getattr(run.event, name) for name in _MEANING})
     run = replace(
         run,
         event=merged.with_(task=None, tasks=()),
         seen=True,
         attempt=attempt,
         version=run.version + 1,
-        tasks=_with_tasks(replace(run, attempt=attempt, tasks=() if fresh else run.tasks), event.tasks),
+        tasks=_with_tasks(_begun_tasks(event, run) if fresh else run.tasks, event.tasks),
         sent_at=max(filter(None, (sent_at, run.sent_at)), default=None),
     )
-    track = track_key(merged) if merged.status.finished else None
-    return FoldedRun(merged, run, news=True, moved=True, track=track)
+    return FoldedRun(merged, run, news, moved=True, track=track_key(merged) if merged.status.finished else None)
+
+
+_MEANING = ("change", "failing_since", "failures", "overtaken_by")
+
+
+def _enrich(event: Event, said: Event, run: Run, attempt: int) -> FoldedRun:
+    """Fold in an event that is late: its state is history, what else it `said` of the run may be new."""
+    late = attempt < run.attempt
+    known = fill(run.event, said, other_attempt=late)
+    enriched = _moved(run, replace(run, event=known, tasks=run.tasks if late else _with_tasks(run.tasks, said.tasks)))
+    return FoldedRun(event, enriched, news=False, moved=enriched is not run)
 
 
 def _attempt(event: Event, run: Run, *, repeat: bool, sent_at: datetime | None) -> int:
@@ -158,7 +172,7 @@ def _attempt(event: Event, run: Run, *, repeat: bool, sent_at: datetime | None) 
     A sender that does not count begins a new attempt when the run leaves a final state.
     """
     if event.run is not None and event.run.attempt is not None:
-        return event.run.attempt
+        return max(1, event.run.attempt)
     old = run.event
     if not run.seen or not old.status.finished or _stale(sent_at, run):
         return run.attempt
@@ -173,27 +187,44 @@ def _attempt(event: Event, run: Run, *, repeat: bool, sent_at: datetime | None) 
     return run.attempt + left
 
 
-def _supersedes(event: Event, run: Run, sent_at: datetime | None) -> bool:
-    """Return whether `event` is newer than what is known of the same attempt."""
-    old, new = run.event, event
-    if old.status.finished:
-        if not new.status.finished or new.status == old.status or new.run is None or new.run.attempt is None:
-            return False
-        if new.changed_at and old.changed_at and new.changed_at != old.changed_at:
-            return new.changed_at > old.changed_at
-        return SEVERITY.index(new.status) > SEVERITY.index(old.status)
+def _believed(event: Event, run: Run, *, repeat: bool, sent_at: datetime | None) -> bool:
+    """Return whether `event` tells the state of the present attempt, and not one that is history."""
     if _stale(sent_at, run):
         return False
+    if run.seen:
+        return _supersedes(event, run.event, repeat=repeat)
+    # Known from tasks only. Bytes seen before are then those of an earlier attempt, unless they fit the tasks.
+    ended = event.status.finished and all(task.status.finished for task in run.tasks)
+    return not repeat or event.restarted or ended
+
+
+def _supersedes(new: Event, old: Event, *, repeat: bool) -> bool:
+    """Return whether `new` is newer than what is known of the same attempt."""
+    counted = new.run is not None and new.run.attempt is not None
+    clocks = bool(new.changed_at and old.changed_at)
+    after = _after(new.changed_at, old.changed_at)
+    if old.status.finished and new.status.finished:
+        if after is not None:
+            return after
+        return (counted or clocks) and SEVERITY.index(new.status) > SEVERITY.index(old.status)
+    if old.status.finished:
+        return False
     if new.status.finished:
-        return True
+        return counted or after is not False  # of a sender that does not count, an older end is an earlier attempt's
+    if not clocks and new.status != old.status and Status.UNKNOWN in (new.status, old.status):
+        return not repeat  # nobody knows where the word stands: the last one is shown
     return _later(new.changed_at, new.status, old.changed_at, old.status)
+
+
+def _after(new: datetime | None, old: datetime | None) -> bool | None:
+    """Return whether `new` is the later time; None where clocks do not decide."""
+    return new > old if new and old and new != old else None
 
 
 def _later(new_at: datetime | None, new: Status, old_at: datetime | None, old: Status) -> bool:
     """Return whether one state that is not final comes after another: by the sender's clock, else by rank."""
-    if new_at and old_at and new_at != old_at:
-        return new_at > old_at
-    return RANK[new] > RANK[old]
+    after = _after(new_at, old_at)
+    return RANK[new] > RANK[old] if after is None else after
 
 
 def _stale(sent_at: datetime | None, run: Run) -> bool:
@@ -220,14 +251,13 @@ _FILLED = (
     "url",
     "trigger",
     "committed_at",
-    "facts",
 )
+_OF_ONE_ATTEMPT = ("started_at", "facts")
 
 
-def fill(event: Event, known: Event, *, new_attempt: bool = False) -> Event:
+def fill(event: Event, known: Event, *, other_attempt: bool = False) -> Event:
     """Return `event` with what `known` adds. The state itself (status, times of its end) is never filled in."""
-    counted = event.run is not None and event.run.attempt is not None
-    names = _FILLED if new_attempt and counted else (*_FILLED, "started_at")
+    names = _FILLED if other_attempt else (*_FILLED, *_OF_ONE_ATTEMPT)
     added = {name: getattr(known, name) for name in names if getattr(event, name) in (None, "", ())}
     if event.branch is None and event.tag is None:
         added |= {"branch": known.branch, "tag": known.tag}
@@ -250,30 +280,31 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
     if run is None:
         run = Run(key=key, event=_unsaid(event, Status.UNKNOWN), first_at=event.received_at)
     before = run
-    attempt = event.run.attempt if event.run and event.run.attempt is not None else run.attempt + _rerun(event, run)
+    counted = event.run is not None and event.run.attempt is not None
+    attempt = _attempt(event, run, repeat=False, sent_at=None) if counted else run.attempt + _rerun(event, run)
+    said = _unsaid(event, run.event.status)
     if attempt < run.attempt:
-        return FoldedRun(event, run, news=False)
+        return _enrich(event, said, run, attempt)
     if attempt > run.attempt:  # the tasks of a re-run are here before the run itself says so
-        known = _unsaid(fill(event, run.event, new_attempt=True), Status.QUEUED if run.seen else Status.UNKNOWN)
+        known = _unsaid(run.event, Status.QUEUED if run.seen else Status.UNKNOWN).with_(facts=())
         run = replace(run, attempt=attempt, tasks=(), seen=False, event=known)
     old = next((known for known in run.tasks if known.id == task.id), None)
-    tasks = _with_tasks(run, (task,))
-    new = next(known for known in tasks if known.id == task.id) if tasks else task
+    tasks = _with_tasks(run.tasks, (task,))
+    new = next((known for known in tasks if known.id == task.id), task)
+    known = fill(run.event, said)
+    if not counted:  # who does not count attempts tells no start of the run either: its first task began it
+        started = [when for when in (known.started_at, task.created_at) if when]
+        known = known.with_(started_at=min(started, default=None))
     told = [when for when in (run.task_at, task.changed_at, task.created_at) if when]
-    started = [when for when in (run.event.started_at, task.created_at) if when]
-    run = replace(
-        run,
-        tasks=tasks,
-        task_at=max(told, default=None),
-        event=fill(run.event, _unsaid(event, run.event.status)).with_(
-            # a sender that does not count attempts tells no start of the run either: its first task began it
-            started_at=min(started, default=None) if event.run and event.run.attempt is None else run.event.started_at
-        ),
-    )
-    run = _moved(before, run)
-    news = old is None or old.status != new.status
+    run = _moved(before, replace(run, tasks=tasks, task_at=max(told, default=None), event=_numbered(known, attempt)))
     merged = fill(event, run.event).with_(task=new, started_at=event.started_at, url=event.url or new.url)
-    return FoldedRun(merged, run, news=news, moved=run is not before)
+    news = (old is None or old.status != new.status) and new in run.tasks
+    return FoldedRun(_numbered(merged, attempt), run, news=news, moved=run is not before)
+
+
+def _numbered(event: Event, attempt: int) -> Event:
+    """Return `event` with the attempt that it belongs to: ours, where the sender counts none."""
+    return event.with_(run=replace(event.run, attempt=attempt)) if event.run is not None else event
 
 
 def _unsaid(event: Event, status: Status) -> Event:
@@ -310,11 +341,19 @@ def _rerun(event: Event, run: Run) -> bool:
     )
 
 
-def _with_tasks(run: Run, news: tuple[Task, ...]) -> tuple[Task, ...]:
-    """Return the run's tasks with `news` folded in, in the order of their first sight."""
+def _begun_tasks(event: Event, run: Run) -> tuple[Task, ...]:
+    """Return the tasks that belong to the attempt that begins. Who counts attempts has told by now; else the clock."""
+    ended = run.event.changed_at
+    if ended is None or (event.run is not None and event.run.attempt is not None):
+        return ()
+    return tuple(task for task in run.tasks if task.changed_at and task.changed_at > ended)
+
+
+def _with_tasks(known: tuple[Task, ...], news: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Return `known` with `news` folded in, in the order of their first sight."""
     if not news:
-        return run.tasks
-    tasks = {task.id: task for task in run.tasks}
+        return known
+    tasks = {task.id: task for task in known}
     for task in news:
         old = tasks.get(task.id)
         if old is None and len(tasks) < MAX_TASKS:
@@ -325,24 +364,20 @@ def _with_tasks(run: Run, news: tuple[Task, ...]) -> tuple[Task, ...]:
 
 
 def _newer_task(old: Task, new: Task) -> Task:
-    if old.status.finished and not new.status.finished:
-        return _fill_task(old, new)
-    if new.status.finished and not old.status.finished:
-        return _fill_task(new, old)
-    if old.status.finished and old.status != new.status and not (new.changed_at and old.changed_at):
-        later = SEVERITY.index(new.status) > SEVERITY.index(old.status)
-    elif old.status.finished:
-        later = bool(new.changed_at and old.changed_at and new.changed_at > old.changed_at)
-    else:
-        later = _later(new.changed_at, new.status, old.changed_at, old.status)
-    return _fill_task(new, old) if later else _fill_task(old, new)
+    if old.status.finished != new.status.finished:
+        return _fill_task(new, old) if new.status.finished else _fill_task(old, new)
+    after = _after(new.changed_at, old.changed_at)
+    if after is None and new.status.finished:
+        after = SEVERITY.index(new.status) > SEVERITY.index(old.status)
+    elif after is None:
+        after = RANK[new.status] > RANK[old.status]
+    return _fill_task(new, old) if after else _fill_task(old, new)
 
 
 def _fill_task(task: Task, known: Task) -> Task:
-    # How a task ended is not known from before it ended.
-    names = ("url", "created_at", "started_at", "attempt", "note") + (
-        ("step", "finished_at", "duration") if task.status == known.status else ()
-    )
+    # What is said of one state (how it ended, a word we do not know) does not hold for another.
+    of_the_state = ("step", "finished_at", "duration", "changed_at", "note") if task.status == known.status else ()
+    names = ("url", "created_at", "started_at", "attempt", *of_the_state)
     added = {name: getattr(known, name) for name in names if getattr(task, name) is None}
     return replace(task, **added) if added else task
 
@@ -369,47 +404,57 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
 
     Compared with the previous result in the order of run numbers (start times where there are none), not of arrival.
     """
-    if event.status not in COMPARED:
-        return event, run, track
-    order = _order(event, run)
     run_id = event.run.id if event.run else run.key
-    results = [
-        result
-        for result in (track.results if track else ())
-        if not (result.run == run_id and result.order[1] == run.attempt)
-    ]
+    known = track.results if track else ()
+    results = [result for result in known if not (result.run == run_id and result.order[1] == run.attempt)]
+    if event.status not in COMPARED:
+        return event, run, replace(track, results=tuple(results)) if track else None
+    order = _order(event, run, results, run_id)
     place = bisect_right([result.order for result in results], order)
-    before = results[place - 1] if place else None
-    after = results[-1] if place < len(results) else None
-    result, change = _compare(event, before, order, run_id)
-    event = event.with_(
-        change=change,
-        failures=(before.failures if before and change is Change.FIXED else result.failures),
-        failing_since=(before.failing_since if before and change is Change.FIXED else result.failing_since),
-        overtaken_by=_named(after) if after else None,
-    )
+    since, failures = _row(results[:place])
+    at = event.finished_at or event.changed_at or event.received_at or EPOCH
+    number = event.run.number if event.run else None
+    result = Result(order=order, status=event.status, run=run_id, at=at, number=number)
+    if event.status.unsuccessful:
+        change = Change.STILL_FAILING if failures else Change.BROKEN
+        since, failures = since or at, failures + 1
+        result = replace(result, failing_since=since, failures=failures)
+    else:
+        change = Change.FIXED if failures else Change.STILL_PASSING
+    overtaken_by = _named(results[-1]) if place < len(results) else None
+    event = event.with_(change=change, failing_since=since, failures=failures, overtaken_by=overtaken_by)
     results.insert(place, result)
     run = replace(run, event=event.with_(task=None, tasks=()))
     return event, run, Track(key=key, results=tuple(results[-TRACK_LENGTH:]))
 
 
-def _compare(event: Event, before: Result | None, order: tuple[float, int], run_id: str) -> tuple[Result, Change]:
-    at = event.finished_at or event.changed_at or event.received_at or EPOCH
-    failed_before = before is not None and before.status.unsuccessful
-    result = Result(order=order, status=event.status, run=run_id, at=at, number=event.run.number if event.run else None)
-    if not event.status.unsuccessful:
-        return result, Change.FIXED if failed_before else Change.STILL_PASSING
-    if before is not None and failed_before:
-        result = replace(result, failing_since=before.failing_since or before.at, failures=before.failures + 1)
-        return result, Change.STILL_FAILING
-    return replace(result, failing_since=at, failures=1), Change.BROKEN
+def _row(results: Sequence[Result]) -> tuple[datetime | None, int]:
+    """Return since when, and how many times in a row, the last of `results` failed.
+
+    Counted anew each time, for a late result may have come in between. What was before the oldest one that is kept,
+    only that one still knows.
+    """
+    row = list(takewhile(lambda result: result.status.unsuccessful, reversed(results)))
+    if not row:
+        return None, 0
+    first = row[-1]
+    if len(row) < len(results):
+        return first.at, len(row)
+    return first.failing_since or first.at, len(row) - 1 + max(1, first.failures)
 
 
-def _order(event: Event, run: Run) -> tuple[float, int]:
+def _order(event: Event, run: Run, results: Sequence[Result], run_id: str) -> tuple[float, int]:
     if event.run and event.run.number is not None:
-        return (float(event.run.number), run.attempt)
+        return (float(max(-_HUGE, min(event.run.number, _HUGE))), run.attempt)
+    # A run that is started again keeps its place: it still tests the same old commit.
+    place = next((result.order[0] for result in results if result.run == run_id), None)
+    if place is not None:
+        return (place, run.attempt)
     start = run.event.started_at or run.event.committed_at or run.first_at or event.received_at
     return (start.timestamp() if start else 0.0, run.attempt)
+
+
+_HUGE = 2**53  # whole numbers beyond it are not told apart as floats
 
 
 def _named(result: Result) -> str:
