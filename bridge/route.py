@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
-from jinja2 import TemplateError as JinjaError
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -37,13 +36,15 @@ class Pattern:
     text: str
     ignore_case: bool = False
     literal_brackets: bool = False
+    plus_repeats: bool = False
 
     @cached_property
     def _matches(self) -> Callable[[str], Any]:
         flags = re.IGNORECASE if self.ignore_case else 0
         if is_regex(self.text):
             return re.compile(self.text[1:-1], flags).search
-        return re.compile(glob_to_regex(self.text, literal_brackets=self.literal_brackets), flags | re.DOTALL).fullmatch
+        pattern = glob_to_regex(self.text, literal_brackets=self.literal_brackets, plus_repeats=self.plus_repeats)
+        return re.compile(pattern, flags | re.DOTALL).fullmatch
 
     def matches(self, value: str) -> bool:
         return self._matches(value) is not None
@@ -53,40 +54,43 @@ def is_regex(text: str) -> bool:
     return len(text) > 2 and text.startswith("/") and text.endswith("/")
 
 
-def glob_to_regex(text: str, *, literal_brackets: bool = False) -> str:
+def glob_to_regex(text: str, *, literal_brackets: bool = False, plus_repeats: bool = False) -> str:
     """Return a filter pattern of GitHub Actions as a regular expression.
 
     ``*`` stays within a segment, ``**`` crosses ``/`` (``**/`` also matches nothing), ``?`` makes the character before
-    it optional, ``[a-z]`` is one character, a backslash takes the next character as it is.
+    it optional, ``+`` repeats it (in refs: elsewhere a plus is a plus), ``[a-z]`` is one character, a backslash takes
+    the next character as it is.
     https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#filter-pattern-cheat-sheet
     """
     out: list[str] = []
+    single = False  # whether what came last is one character, so that ? and + may follow
     i = 0
     while i < len(text):
-        char = text[i]
-        if text.startswith("**/", i) and (i == 0 or text[i - 1] == "/"):
-            out.append("(?:.*/)?")
-            i += 3
-        elif text.startswith("**", i):
-            out.append(".*")
-            i += 2
-        elif char == "*":
-            out.append("[^/]*")
-            i += 1
-        elif char == "?" and out:
-            out.append("?")
-            i += 1
-        elif char == "[" and not literal_brackets and (end := text.find("]", i + 2)) > 0:
+        char, start = text[i], i
+        if char == "*":
+            i += len(text) - i - len(text[i:].lstrip("*"))
+            whole_segment = text.startswith("/", i) and (start == 0 or text[start - 1] == "/")
+            if i - start > 1 and whole_segment:
+                out.append("(?:.*/)?")
+                i += 1
+            else:
+                out.append(".*" if i - start > 1 else "[^/]*")
+            single = False
+            continue
+        if single and (char == "?" or (char == "+" and plus_repeats)):
+            out.append(char)
+            single, i = False, i + 1
+            continue
+        if char == "[" and not literal_brackets and (end := text.find("]", i + 2)) > 0:
             inside = text[i + 1 : end]
             negated = inside[:1] in "!^"
             out.append(f"[{'^' if negated else ''}{_class(inside[negated:])}]")
             i = end + 1
-        elif char == "\\" and i + 1 < len(text):
-            out.append(re.escape(text[i + 1]))
-            i += 2
         else:
-            out.append(re.escape(char))
+            i += char == "\\" and i + 1 < len(text)
+            out.append(re.escape(text[i]))
             i += 1
+        single = True
     return "".join(out)
 
 
@@ -141,6 +145,7 @@ class _Key:
     words: tuple[str, ...] = ()
     ignore_case: bool = False
     literal_brackets: bool = False
+    plus_repeats: bool = False
 
 
 def _one(value: Any) -> tuple[Any, ...]:
@@ -155,9 +160,9 @@ KEYS: dict[str, _Key] = {
     "source": _Key(lambda event: (event.source, event.type)),
     "kind": _Key(lambda event: (event.kind.value,), "word", tuple(Kind)),
     "repository": _Key(lambda event: _one(event.repository), ignore_case=True),
-    "branch": _Key(lambda event: _one(event.branch)),
-    "tag": _Key(lambda event: _one(event.tag)),
-    "pull_request": _Key(lambda event: (event.pull_request is not None, *_one(event.pull_request)), "flag or number"),
+    "branch": _Key(lambda event: _one(event.branch), plus_repeats=True),
+    "tag": _Key(lambda event: _one(event.tag), plus_repeats=True),
+    "pull_request": _Key(lambda event: (event.on_pull_request, *_one(event.pull_request)), "flag or number"),
     "draft": _Key(lambda event: (bool(event.draft),), "flag"),
     "fork": _Key(lambda event: (bool(event.fork),), "flag"),
     "private": _Key(lambda event: _one(event.private), "flag"),
@@ -220,6 +225,8 @@ def condition(key: str, value: Any) -> Condition:
             if set(entry) != {"not"}:
                 raise MatchError("only `not` can stand here: {not: pattern}")
             excluded = entry["not"] if isinstance(entry["not"], list) else [entry["not"]]
+            if not excluded:
+                raise MatchError("an empty list excludes nothing, leave `not` out")
             exclude += [_entry(key, item) for item in excluded]
         else:
             include.append(_entry(key, entry))
@@ -249,7 +256,7 @@ def _entry(key: str, value: Any) -> Pattern | bool | int:
         return Pattern(re.sub(r"([*?\[\\])", r"\\\1", value))
     if value.startswith("!"):
         raise MatchError(f"'{value}': an exclamation mark is not the way to exclude, write {{not: \"{value[1:]}\"}}")
-    pattern = Pattern(value, known.ignore_case, known.literal_brackets)
+    pattern = Pattern(value, known.ignore_case, known.literal_brackets, known.plus_repeats)
     try:
         pattern.matches("")
     except re.error as error:
@@ -299,16 +306,8 @@ class Expression:
         """Return the value and, when it could not be had, why."""
         try:
             return self._evaluate(**names(event)), ""
-        except (
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-            JinjaError,
-            OverflowError,
-        ) as error:
-            return False, str(error)
+        except Exception as error:  # whatever an operator's expression makes of a stranger's words, it is a "no"
+            return False, str(error) or type(error).__name__
 
 
 def expression(text: Any) -> Expression:
@@ -346,6 +345,11 @@ class Rule:
     @cached_property
     def names_kind(self) -> bool:
         return any(condition.key == "kind" for condition in self.conditions)
+
+    @cached_property
+    def names_pull_requests(self) -> bool:
+        """Whether the rule says what it thinks of pull requests or forks; one that does not means its own branches."""
+        return any(condition.key in ("pull_request", "fork") for condition in self.conditions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,8 +395,10 @@ def judge(rule: Rule, event: Event) -> Verdict:
     if not rule.names_kind and event.kind not in HEARD_UNASKED:
         heard = ", ".join(sorted(HEARD_UNASKED))
         return Verdict(rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}")
+    # Anybody may send a pull request from the "main" of his fork: that is not the main which a rule speaks of.
+    seen = event.with_(branch=None) if event.fork and not rule.names_pull_requests else event
     for wanted in rule.conditions:
-        if not wanted.holds(event):
+        if not wanted.holds(seen):
             return Verdict(rule.name, False, str(wanted), _saw(wanted.key, event))
     if rule.expression is not None:
         value, why = rule.expression.evaluate(event)
@@ -402,8 +408,12 @@ def judge(rule: Rule, event: Event) -> Verdict:
 
 
 def _saw(key: str, event: Event) -> str:
+    if key == "pull_request" and event.pull_request is None:
+        return "a pull request without a number" if event.on_pull_request else "no pull request"
     if key == "pull_request":
-        return str(event.pull_request) if event.pull_request is not None else "no pull request"
+        return str(event.pull_request)
+    if key == "branch" and event.fork and event.branch:
+        return f"{event.branch} of a fork"
     values = KEYS[key].see(event)
     shown = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
     if key == "status":
@@ -457,5 +467,5 @@ def _owe(targets: dict[str, Target], new: Target) -> None:
         live=old.live or new.live,
         thread=old.thread or new.thread,
         mention=tuple(dict.fromkeys(old.mention + new.mention)),
-        rules=old.rules + new.rules,
+        rules=tuple(dict.fromkeys(old.rules + new.rules)),
     )
