@@ -60,7 +60,7 @@ def _shorten_mrkdwn(text: str, limit: int) -> str:
 
 def _summary(message: Message, title: str = "") -> str:
     """The line that notifications show. `title` is mrkdwn already."""
-    title = _shorten_mrkdwn((title or escaped(text_of(message.title))).strip(), TEXT) or "(no text)"
+    title = _shorten_mrkdwn(title.strip() or escaped(text_of(message.title)).strip(), TEXT) or "(no text)"
     people = [f"<@{one}>" if _USER.fullmatch(one) else f"<!subteam^{one}>" for one in _mentions(message)]
     return " ".join([title, *people])
 

@@ -6,6 +6,7 @@ Every text of the event is tidied and hidden (`bridge.render.foreign`) here, and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -59,8 +60,9 @@ class View:
     live: bool = False
 
 
-_ONE_LINE = {"title": 300}
-_LIMIT = 1_000
+_SHA = re.compile(r"[0-9a-fA-F]{7,64}")
+# Git allows 255 characters in a branch; a title line must hold a few names and stay one.
+_LIMIT, _LIMITS = 250, {"title": 300, "message": 1_000, "description": 1_000, "note": 1_000, "text": 1_000}
 _LINES = frozenset({"message", "description", "note"})
 _URLS = frozenset({"url", "repository_url"})
 
@@ -94,7 +96,7 @@ def _fit(value: Any, name: str) -> Any:
             address = web_url(value)
             return foreign(address) if address else None
         # An empty text is as good as none, so that a template asks once: {% if author %}.
-        return foreign(tidy(value, _ONE_LINE.get(name, _LIMIT), lines=name in _LINES)) or None
+        return foreign(tidy(value, _LIMITS.get(name, _LIMIT), lines=name in _LINES)) or None
     if isinstance(value, tuple):
         return tuple(one for one in (_fit(one, name) for one in value[:MAX_MANY]) if one is not None)
     if is_dataclass(value) and not isinstance(value, type):
@@ -150,14 +152,18 @@ def emoji(event: Event) -> str:
 def _github_page(event: Event) -> str | None:
     """Return the repository's page where the addresses below it are known."""
     address = web_url(event.repository_url)
-    if address and (event.type == "github" or address.startswith("https://github.com/")):
+    if (
+        address
+        and not set("?#") & set(address)
+        and (event.type == "github" or address.startswith("https://github.com/"))
+    ):
         return address.rstrip("/")
     return None
 
 
 def commit_url(event: Event) -> str | None:
     page = _github_page(event)
-    return web_url(f"{page}/commit/{event.sha}") if page and event.sha and event.sha.isalnum() else None
+    return web_url(f"{page}/commit/{event.sha}") if page and _SHA.fullmatch(event.sha or "") else None
 
 
 def pull_request_url(event: Event) -> str | None:
