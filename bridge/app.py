@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Literal
 
@@ -24,9 +25,10 @@ from bridge.config import Config
 from bridge.deliver import Couriers, Shown
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Health
+from bridge.door import Door, as_problem, problem
 from bridge.errors import ConfigError, StoreUnavailable
 from bridge.observe import log
-from bridge.receive import Deciding, Receiver, problem
+from bridge.receive import READ_WITHIN, Deciding, Receiver
 from bridge.render import Renderer
 from bridge.sources import SOURCES
 from bridge.store import DEFAULT_URL, open_store
@@ -36,7 +38,7 @@ from bridge.web.feed import Bubble
 
 Role = Literal["all", "web", "worker"]
 
-HEADERS_WITHIN = 30.0  # seconds; aiohttp's keep-alive time is also how long it waits for a request's headers
+HEADERS_WITHIN = timedelta(seconds=30)  # aiohttp's keep-alive time is also how long it waits for a request's headers
 SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 50
@@ -61,6 +63,8 @@ class Bridge:
         role: Role = "all",
         unlocked: bool = False,
         now: Callable[[], datetime] = utc_now,
+        headers_within: timedelta = HEADERS_WITHIN,
+        read_within: timedelta = READ_WITHIN,
     ) -> None:
         self.config = config
         self.feed = Feed()
@@ -69,6 +73,8 @@ class Bridge:
         self._role = role
         self._unlocked = unlocked
         self._now = now
+        self._headers_within = headers_within
+        self._read_within = read_within
         self._renderer = Renderer(config.templates)
         self._deciding = Deciding(config.rules)
         self._reloading = asyncio.Lock()
@@ -77,6 +83,7 @@ class Bridge:
         self._session: aiohttp.ClientSession | None = None
         self._couriers: Couriers | None = None
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self.port = 0
 
     # -- starting and stopping -----------------------------------------------------------------------------------------
@@ -100,22 +107,31 @@ class Bridge:
             await self._couriers.follow(self.config)
             await store.route_stuck(self._deciding)
             self._background(self._purge_forever())
-        self._runner = web.AppRunner(
-            self._application(store),
-            access_log=None,
-            auto_decompress=False,  # senders sign raw bytes, and inflating blocks the loop
-            keepalive_timeout=HEADERS_WITHIN,
-            lingering_time=SHUTDOWN_WITHIN,
-            shutdown_timeout=SHUTDOWN_WITHIN,
-        )
+        self._runner = web.AppRunner(self._application(store), shutdown_timeout=SHUTDOWN_WITHIN)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        self._listening = await self._listen(self._runner, host, port)
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def _listen(self, runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if runner.server is None:
+            raise RuntimeError("the runner is not set up")
+        door = partial(
+            Door,
+            runner.server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type] # documented as "none"; it costs as much as all the rest
+            auto_decompress=False,  # senders sign raw bytes, and inflating blocks the loop
+            keepalive_timeout=self._headers_within.total_seconds(),
+            lingering_time=SHUTDOWN_WITHIN,
+        )
+        return await loop.create_server(door, host, port, backlog=1024)
 
     async def stop(self) -> None:
         """Stop accepting, let what is in flight end, close the store."""
         self.feed.close()
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
@@ -145,7 +161,7 @@ class Bridge:
         app.router.add_get("/health/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         if self._role != "worker":
-            receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now)
+            receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now, self._read_within)
             app.router.add_post("/webhooks/{source}", receiver.handle)
         add_routes(app, self.feed, token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None, unlocked=self._unlocked)
         return app
@@ -306,10 +322,7 @@ async def _errors(
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = problem(HTTPStatus(error.status), error.reason.lower())
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
+        return as_problem(error)
     except (ConnectionResetError, asyncio.CancelledError):
         raise
     except Exception as error:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bridge import observe
 from bridge.config import Config, SourceConfig
+from bridge.door import problem
 from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadable
 from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
 from bridge.fold import fold_run, fold_track, run_key
@@ -57,21 +58,26 @@ class Deciding:
             rules = routing.matched
         state: EventState = ("routed" if rules else "unrouted") if first.news else "unchanged"
         if run is not None:
-            targets, run = _follow(targets, run, event, moved=first.moved)
+            targets, run = _follow(targets, run, event, news=first.news, moved=first.moved)
         return Decision(event, run, after, state, rules, tuple(targets.values()))
 
 
-def _follow(targets: dict[str, Target], run: Run, event: Event, *, moved: bool) -> tuple[dict[str, Target], Run]:
+def _follow(
+    targets: dict[str, Target], run: Run, event: Event, *, news: bool, moved: bool
+) -> tuple[dict[str, Target], Run]:
     """A living message, once opened, follows its run to the end, whatever the rule would say of the later states."""
     following = {target.key: target for target in run.following}
+    # What another rule wants said at the same place and in the same form is said by the message that lives there.
+    targets = {key: replace(target, live=True) if key in following else target for key, target in targets.items()}
     if moved:
         targets = {key: target for key, target in following.items() if key not in targets} | targets
     for key, target in tuple(targets.items()):
         if not target.live:
             continue
-        following.setdefault(key, replace(target, mention=()))
-        if target.thread and event.change is not None and event.status.finished and event.task is None:
-            reply = replace(target, live=False, reply=True)
+        opened = following.setdefault(key, replace(target, mention=()))
+        threaded = target.thread or opened.thread
+        if news and threaded and event.change is not None and event.status.finished and event.task is None:
+            reply = replace(target, live=False, thread=True, reply=True)
             targets[reply.key] = reply
     return targets, replace(run, following=tuple(following.values()))
 
@@ -119,12 +125,18 @@ class Receiver:
     """The route ``POST /webhooks/{source}``. `config` and `decider` are asked anew each time: they change on reload."""
 
     def __init__(
-        self, store: Store, config: Callable[[], Config], decider: Callable[[], Deciding], now: Callable[[], datetime]
+        self,
+        store: Store,
+        config: Callable[[], Config],
+        decider: Callable[[], Deciding],
+        now: Callable[[], datetime],
+        read_within: timedelta = READ_WITHIN,
     ) -> None:
         self._store = store
         self._config = config
         self._decider = decider
         self._now = now
+        self._read_within = read_within
 
     async def handle(self, request: web.Request) -> web.Response:
         name = request.match_info["source"]
@@ -134,7 +146,7 @@ class Receiver:
             return problem(HTTPStatus.NOT_FOUND, "no such source")
         try:
             _check_headers(request, SOURCES[source.type].CONTENT_TYPES)
-            body = await _body(request, config.server.max_body)
+            body = await _body(request, config.server.max_body, self._read_within)
         except _Refused as refused:
             return self._refuse(name, refused.status, refused.text)
         started = time.perf_counter()
@@ -204,15 +216,6 @@ class Receiver:
         return response
 
 
-def problem(status: HTTPStatus, detail: str) -> web.Response:
-    """Return an error as RFC 9457 has it; `detail` says nothing that helps a stranger."""
-    return web.json_response(
-        {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail},
-        status=int(status),
-        content_type="application/problem+json",
-    )
-
-
 class _Refused(Exception):
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -231,14 +234,14 @@ def _check_headers(request: web.Request, content_types: frozenset[str]) -> None:
         raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {' or '.join(sorted(content_types))}")
 
 
-async def _body(request: web.Request, limit: int) -> bytes:
+async def _body(request: web.Request, limit: int, within: timedelta) -> bytes:
     """Read the body, bounded in size and time: aiohttp itself never cuts a slow one."""
     if request.content_length is not None and request.content_length > limit:
         raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(READ_WITHIN.total_seconds()):
+        async with asyncio.timeout(within.total_seconds()):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > limit:
