@@ -93,7 +93,7 @@ def backoff(attempts: int, dice: float) -> timedelta:
 
 def rest(failures: int) -> timedelta:
     """Return how long a whole destination rests after so many failures in a row."""
-    return min(LONGEST_REST, timedelta(seconds=0.25) * 2 ** min(failures, 10))
+    return min(LONGEST_REST, timedelta(seconds=0.25) * (1 << min(failures, 10)))
 
 
 class Pace:
