@@ -32,7 +32,7 @@ from bridge.errors import (
     Unsure,
 )
 from bridge.event import Event, Run
-from bridge.fold import fill
+from bridge.fold import fill, fill_task
 from bridge.lookups import LOOKUPS
 from bridge.message import Message
 from bridge.observe import log
@@ -50,7 +50,7 @@ HOLD_AT_MOST = 30.0  # seconds that a claimed delivery may wait for its rate lim
 FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
 LOOKUP_WITHIN = 4.0  # seconds
 LOOKUPS_KEPT = 2_000
-FAILED_LOOKUP_KEPT = 30.0  # seconds
+AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ class Enricher:
     def __init__(self, session: aiohttp.ClientSession, config: Callable[[], Config]) -> None:
         self._session = session
         self._config = config
-        self._kept: OrderedDict[tuple[str, int, str], tuple[Run | None, float]] = OrderedDict()
-        self._asking: dict[tuple[str, int, str], asyncio.Task[Run | None]] = {}
+        self._kept: OrderedDict[tuple[str, int, str], Run] = OrderedDict()
+        self._asking: dict[tuple[str, int, str], asyncio.Task[None]] = {}
+        self._away: dict[str, float] = {}  # until when a source's API, which just failed, is not asked
 
     async def enrich(self, run: Run) -> Run:
         """Return `run` with what the API adds, or as it is."""
@@ -103,24 +104,23 @@ class Enricher:
         if lookup is None or not run.seen or run.event.source not in self._config().sources:
             return run
         key = (run.key, run.attempt, run.status.value)
-        kept = self._kept.get(key)
-        if kept is None or (kept[0] is None and time.monotonic() - kept[1] > FAILED_LOOKUP_KEPT):
+        if key not in self._kept and time.monotonic() >= self._away.get(run.event.source, 0.0):
             asking = self._asking.get(key)
             if asking is None:
                 asking = self._asking[key] = asyncio.create_task(self._ask(run, key))
-            known = await asyncio.shield(asking)
-        else:
-            known = kept[0]
+            await asyncio.shield(asking)
+        known = self._kept.get(key)
         return _joined(run, known) if known is not None else run
 
-    async def _ask(self, run: Run, key: tuple[str, int, str]) -> Run | None:
+    async def _ask(self, run: Run, key: tuple[str, int, str]) -> None:
         source = self._config().sources[run.event.source]
         lookup = LOOKUPS[source.type]
-        known: Run | None = None
         result = "failed"
         try:
             async with asyncio.timeout(LOOKUP_WITHIN):
-                known = await lookup.look_up(run, self._session, source.api_url or lookup.API_URL, source.api_token)
+                self._kept[key] = await lookup.look_up(
+                    run, self._session, source.api_url or lookup.API_URL, source.api_token
+                )
             result = "ok"
         except LookupFailed as error:
             log.info("lookup.failed", source=source.name, reason=str(error))
@@ -132,21 +132,22 @@ class Enricher:
         finally:
             self._asking.pop(key, None)
         observe.lookups.labels(source.name, result).inc()
-        self._kept[key] = (known, time.monotonic())
+        if result != "ok":
+            self._away[source.name] = time.monotonic() + AWAY_FOR
         while len(self._kept) > LOOKUPS_KEPT:
             self._kept.popitem(last=False)
-        return known
 
 
 def _joined(run: Run, known: Run) -> Run:
-    """Return the newest `run` with what a lookup said of an equal or earlier version of it."""
-    tasks = {task.id: task for task in known.tasks} | {
-        task.id: replace(task, step=task.step or old.step, note=task.note or old.note, url=task.url or old.url)
-        for task in run.tasks
-        for old in [next((other for other in known.tasks if other.id == task.id), task)]
-    }
+    """Return the newest `run` with what a lookup said of it, now or some versions ago."""
+    told = {task.id: task for task in known.tasks}
+    newest = {task.id: fill_task(task, told.get(task.id, task)) for task in run.tasks}
     event = fill(run.event, known.event)
-    return replace(run, event=event.with_(duration=event.duration or known.event.duration), tasks=tuple(tasks.values()))
+    return replace(
+        run,
+        event=event.with_(duration=event.duration or known.event.duration),
+        tasks=tuple((told | newest).values()),
+    )
 
 
 class Courier:
