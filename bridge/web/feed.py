@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
@@ -74,7 +74,10 @@ class Feed:
         self._closed = False
 
     def publish(self, bubble: Bubble) -> None:
-        """Take the newest state of a message. Never blocks."""
+        """Take the newest state of a message; one that is known already was edited. Never blocks."""
+        known = self._bubbles.get(bubble.key)
+        if known:
+            bubble = replace(bubble, posted_at=known.posted_at, edits=max(bubble.edits, known.edits + 1))
         _newest(self._bubbles, bubble)
         for reader in self._readers:
             reader.put(bubble)
