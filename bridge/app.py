@@ -163,6 +163,7 @@ class Bridge:
         if self._role != "worker":
             receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now, self._read_within)
             app.router.add_post("/webhooks/{source}", receiver.handle)
+            app.router.add_post("/webhooks/{source}/", receiver.handle)  # addresses are pasted with and without
         add_routes(app, self.feed, token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None, unlocked=self._unlocked)
         return app
 
