@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
@@ -16,6 +17,7 @@ from bridge.render.foreign import foreign, reveal, tidy
 from bridge.render.samples import NOW, full, views
 from tests.hostile import HOSTILE, TEMPLATES, bare, view
 
+SHIPPED = Renderer(TEMPLATES)
 BROKEN = full(Kind.PIPELINE, Status.FAILURE, Change.BROKEN)
 
 
@@ -35,18 +37,18 @@ def event(**changes: object) -> View:
 
 
 def test_shipped_templates_have_no_problems() -> None:
-    assert Renderer(TEMPLATES).problems() == []
+    assert SHIPPED.problems() == []
 
 
 def test_there_is_a_shipped_template_for_every_kind() -> None:
-    renderer = Renderer(TEMPLATES)
+    renderer = SHIPPED
     assert set(DEFAULT_TEMPLATE) == set(Kind)
     assert all(renderer.has(name) for name in DEFAULT_TEMPLATE.values())
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_an_event_of_which_nothing_is_known_still_has_a_title(kind: Kind) -> None:
-    assert text_of(Renderer(TEMPLATES).render(DEFAULT_TEMPLATE[kind], bare(kind), "slack").title).strip()
+    assert text_of(SHIPPED.render(DEFAULT_TEMPLATE[kind], bare(kind), "slack").title).strip()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_an_event_of_which_nothing_is_known_still_has_a_title(kind: Kind) -> Non
 def test_title_of_a_run_says_what_happened(status: Status, change: Change | None, title: str) -> None:
     seen = full(Kind.PIPELINE, status, change)
     seen = replace(seen, event=replace(seen.event, pull_request=None, tag=None))
-    assert text_of(Renderer(TEMPLATES).render("run", seen, "slack").title) == title
+    assert text_of(SHIPPED.render("run", seen, "slack").title) == title
 
 
 def test_living_message_shows_tasks_and_progress() -> None:
@@ -73,9 +75,7 @@ def test_living_message_shows_tasks_and_progress() -> None:
     tasks = tuple(Task(id=str(number), name=f"t{number}", status=state) for number, state in enumerate(states))
     seen = replace(full(Kind.PIPELINE, Status.RUNNING, None, live=True), tasks=tasks)
     body = "\n".join(
-        text_of(block.spans)
-        for block in Renderer(TEMPLATES).render("run", seen, "slack").body[2:]
-        if isinstance(block, Paragraph)
+        text_of(block.spans) for block in SHIPPED.render("run", seen, "slack").body[2:] if isinstance(block, Paragraph)
     )
     assert "2 of 4 done" in body
     assert "🟢 t0  🔴 t1  🔵 t2  ⚪ t3" in body
@@ -83,7 +83,7 @@ def test_living_message_shows_tasks_and_progress() -> None:
 
 def test_many_failed_tasks_are_named_up_to_eight() -> None:
     tasks = tuple(Task(id=str(number), name=f"t{number}", status=Status.FAILURE) for number in range(20))
-    body = Renderer(TEMPLATES).render("run", replace(BROKEN, tasks=tasks), "slack").body
+    body = SHIPPED.render("run", replace(BROKEN, tasks=tasks), "slack").body
     items = next(block for block in body if isinstance(block, Bullets)).items
     assert [text_of(item) for item in items][-2:] == ["t7 failed", "and 12 more"]
 
@@ -179,8 +179,8 @@ def test_only_web_addresses_become_links() -> None:
 
 
 def test_texts_are_shortened_before_a_template_sees_them() -> None:
-    seen = event(title="x" * 10_000, author="y" * 10_000)
-    assert said("{{ title|length }} {{ author|length }}", seen) == "300 1000"
+    seen = event(title="x" * 10_000, author="y" * 10_000, message="z" * 10_000)
+    assert said("{{ title|length }} {{ author|length }} {{ message|length }}", seen) == "300 250 1000"
     assert said("{{ title }}", seen).endswith("x…")
 
 
@@ -289,7 +289,7 @@ def test_the_platforms_own_template_goes_first() -> None:
 
 def test_a_missing_template_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(TemplateError, match="no template named 'rnu', did you mean 'run'"):
-        Renderer(TEMPLATES).render("rnu", BROKEN, "slack")
+        SHIPPED.render("rnu", BROKEN, "slack")
 
 
 # -- what a template may not
@@ -409,8 +409,13 @@ NATIVE = """{
 }"""
 
 
+@cache
+def own(template: str) -> Renderer:
+    return Renderer({"slack/t.json.j2": template})
+
+
 def native(seen: View, template: str = NATIVE) -> dict[str, object]:
-    tree = Renderer({"slack/t.json.j2": template}).render("t", seen, "slack").native
+    tree = own(template).render("t", seen, "slack").native
     assert tree is not None
     return tree
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ NATIVE = (Path(__file__).parent / "slack" / "native.json.j2").read_text()
 
 def built(message: Message) -> dict[str, Any]:
     body = slack.payload(message, OPTIONS)
-    check(body)
-    check(body, update=True)
+    check(body, update=True)  # an edit's limits are the narrower ones
     return body
 
 
@@ -84,6 +84,11 @@ def skeleton(node: Any) -> Any:
     return node
 
 
+@cache
+def harmless_skeleton(kind: Kind, status: Status, live: bool) -> Any:
+    return skeleton(shown(kind, view(kind, status, "x", live=live, mentions=("U024BE7LH",))))
+
+
 def harmless(body: dict[str, Any], mentions: frozenset[str] = frozenset()) -> None:
     """Fail when a text could mention, link or format."""
     live = set(re.findall(r"<[^>]*>", body["text"]))
@@ -107,13 +112,12 @@ def test_no_text_of_an_event_has_an_effect(kind: Kind, value: str) -> None:
     for status, live in ((Status.FAILURE, False), (Status.RUNNING, True)):
         body = shown(kind, view(kind, status, value, live=live, mentions=("U024BE7LH",)))
         harmless(body, frozenset({"U024BE7LH"}))
-        same = shown(kind, view(kind, status, "x", live=live, mentions=("U024BE7LH",)))
         if len(value) < 250:  # else pieces may be cut off
-            assert skeleton(body) == skeleton(same)
+            assert skeleton(body) == harmless_skeleton(kind, status, live)
 
 
 @given(value=st.text(min_size=1, max_size=60))
-@settings(max_examples=80, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None)
 def test_no_text_at_all_has_an_effect(value: str) -> None:
     for kind in (Kind.PIPELINE, Kind.PUSH):
         harmless(shown(kind, view(kind, Status.FAILURE, value)))
@@ -257,8 +261,11 @@ def test_limits_agree_with_the_published_list() -> None:
 # -- a template's own JSON
 
 
-def own(seen: View, template: str = NATIVE) -> dict[str, Any]:
-    return built(Renderer(TEMPLATES | {"slack/run.json.j2": template}).render("run", seen, "slack"))
+OWN = Renderer(TEMPLATES | {"slack/run.json.j2": NATIVE})
+
+
+def own(seen: View) -> dict[str, Any]:
+    return built(OWN.render("run", seen, "slack"))
 
 
 def with_native(native: dict[str, Any], **more: Any) -> dict[str, Any]:
