@@ -20,12 +20,26 @@ from bridge.config.fill import files, fill
 from bridge.config.model import Config
 from bridge.config.reader import Reader
 from bridge.config.report import Place, Report
+from bridge.config.rules import ON_DEFAULT_BRANCH
 from bridge.config.templates import FOLDER, templates
 from bridge.config.yaml import MAX_BYTES, read
+from bridge.destinations import DESTINATIONS
 from bridge.errors import ConfigError
 
 DEFAULT_FILE = "config.yaml"
 STARTER = "starter configuration"
+STARTERS = {"slack": "SLACK_WEBHOOK_URL", "discord": "DISCORD_WEBHOOK_URL"}
+_STARTER = """\
+sources:
+  github: {{type: github, secret: "${{WEBHOOK_SECRET}}"}}
+  cirrus: {{type: cirrus, secret: "${{WEBHOOK_SECRET}}"}}
+destinations:
+{destinations}
+rules:
+  - name: broken or fixed on the default branch
+    match: {{change: [broken, fixed], if: {condition}}}
+    to: [{names}]
+"""
 _GZIP = "H4sI"  # how base64 of gzip begins
 
 
@@ -113,14 +127,18 @@ def _unpack(value: str) -> bytes:
 
 def _starter(environ: Mapping[str, str]) -> Found:
     """Return the configuration that a deploy button's few variables make."""
-    if environ.get("SLACK_WEBHOOK_URL"):
-        if not environ.get("WEBHOOK_SECRET"):
-            raise _refused(STARTER, "set WEBHOOK_SECRET too: the secret with which GitHub or Cirrus CI signs")
-        return Found(starter_text().encode(), STARTER, starter=True)
-    if environ.get("DISCORD_WEBHOOK_URL"):
-        raise _refused(STARTER, "not yet: this version cannot post to Discord, set SLACK_WEBHOOK_URL instead")
-    text = "there is no configuration: `bridge init` writes one to start from, --config or BRIDGE_CONFIG names one"
-    raise _refused(DEFAULT_FILE, text)
+    chats = [chat for chat, name in STARTERS.items() if environ.get(name)]
+    if not chats:
+        text = "there is no configuration: `bridge init` writes one to start from, --config or BRIDGE_CONFIG names one"
+        raise _refused(DEFAULT_FILE, text)
+    for chat in chats:
+        if chat not in DESTINATIONS:
+            raise _refused(STARTER, f"not yet: this version cannot post to {chat}, unset {STARTERS[chat]}")
+    if not environ.get("WEBHOOK_SECRET"):
+        raise _refused(STARTER, "set WEBHOOK_SECRET too: the secret with which GitHub or Cirrus CI signs")
+    destinations = "".join(f"  {chat}: {{type: {chat}, url: '${{{STARTERS[chat]}}}'}}\n" for chat in chats)
+    text = _STARTER.format(destinations=destinations, names=", ".join(chats), condition=ON_DEFAULT_BRANCH)
+    return Found(text.encode(), STARTER, starter=True)
 
 
 def starter_text() -> str:

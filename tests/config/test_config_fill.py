@@ -106,6 +106,13 @@ def test_what_was_filled_in_is_never_shown(lines, text, value):
     assert "hunter2" not in "\n".join(told)
 
 
+def test_a_problem_with_what_was_filled_in_shows_the_reference(lines):
+    text = CHANNEL.format(channel="c") + 'rules: [{name: a, to: "${WHERE}"}]\n'
+    assert lines(text, {"SECRET": "s", "TOKEN": "t", "WHERE": "nowhere"}) == [
+        "config.yaml:7:23: rules.0.to: no destination named '${WHERE}'"
+    ]
+
+
 def test_a_reload_watches_the_file_its_templates_and_its_secrets(loading, folder):
     (folder / "key").write_text("k")
     loading('sources: {github: {type: github, secret: "${file:key}"}}\ndestinations: {team: {type: console}}\n')

@@ -39,8 +39,8 @@ QUOTE = "put quotes around a value that begins with * & ! @ ` % | > or {{"
         ("    to: team\n    match: {branch: !main}\n", f"9:21: {QUOTE}"),
         (
             "    to: team\n    match: {branch: [!main , x]}\n",
-            "9:22: rules.1.match.branch.0: `!main` is a YAML tag, which means nothing here; put a value that begins with "
-            '! in quotes, or write {not: "main"} to exclude',
+            "9:22: rules.1.match.branch.0: `!main` is a YAML tag, which means nothing here; put a value that begins "
+            'with ! in quotes, or write {not: "main"} to exclude',
         ),
         ("    to: team\n    match: {if: > 600}\n", f"9:17: {QUOTE}"),
         ("    to:\n\t- team\n", "9:1: a tab cannot indent YAML, use spaces"),
@@ -68,8 +68,8 @@ QUOTE = "put quotes around a value that begins with * & ! @ ` % | > or {{"
         ("    to: team\n    on: push\n", "9:5: rules.1.on: unknown key, did you mean 'match'?"),
         (
             "    to: team\n    match: {branch: ~}\n",
-            "9:21: rules.1.match.branch: nothing is written here; a value that begins with # or * needs quotes, and null "
-            "is no value",
+            "9:21: rules.1.match.branch: nothing is written here; a value that begins with # or * needs quotes, and "
+            "null is no value",
         ),
     ],
 )
@@ -108,7 +108,8 @@ def test_numbers_and_flags_keep_their_types(loading):
         ("%YAML 1.3\n---\nversion: 1\n", "1:1: this is YAML 1.2, remove the %YAML line"),
         (
             "- version: 1\n",
-            "1:1: a configuration is a mapping: it begins with `version: 1` and has `sources:`, `destinations:`, `rules:`",
+            "1:1: a configuration is a mapping: it begins with `version: 1` and has `sources:`, "
+            "`destinations:`, `rules:`",
         ),
         ("x-a: &a [1, *a]\n", "1:13: x-a.1: `*a` stands within itself"),
         ("x-a: &a {b: {c: *a}}\n", "1:17: x-a.b.c: `*a` stands within itself"),
