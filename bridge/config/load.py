@@ -12,7 +12,6 @@ import binascii
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 from bridge.config.build import build
@@ -143,7 +142,7 @@ def _starter(environ: Mapping[str, str]) -> Found:
 
 def starter_text() -> str:
     """Return what ``bridge init`` writes."""
-    return resources.files("bridge.config").joinpath("starter.yaml").read_text("utf-8")
+    return Path(__file__).with_name("starter.yaml").read_text("utf-8")
 
 
 def watched_paths(path: str | None, environ: Mapping[str, str]) -> list[Path]:

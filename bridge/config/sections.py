@@ -6,6 +6,7 @@ checked against every name that is meant to exist.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -264,6 +265,7 @@ def secret_values(options: DestinationOptions) -> Iterable[str]:
 _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
+_DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
 
 
 def people(reader: Reader, node: Node) -> dict[str, Person]:
@@ -284,5 +286,9 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
     if chat == "slack" and not slack_id:
         hint = "write the member ID (U024BE7LH): in Slack, the profile's ⋮ menu, Copy member ID"
         reader.error(node, path, f"'{short(text)}' is no Slack ID, {hint}")
+        return False
+    if chat == "discord" and not _DISCORD_ID.fullmatch(text):
+        hint = "write the number (80351110224678912): in Discord, right-click the person, Copy User ID (Developer Mode)"
+        reader.error(node, path, f"'{short(text)}' is no Discord ID, {hint}; &NUMBER is a role")
         return False
     return True

@@ -21,7 +21,10 @@ EXAMPLE = (ROOT / "config.example.yaml").read_text("utf-8")
 # A comment that begins with a key or a dash is an option that is switched off; sentences begin with a capital.
 SWITCHED_ON = re.sub(r"(?m)^(\s*)# (\s*(?:- )?[a-z_]+:(?: .*)?|\s*- [a-z]+)$", r"\1\2", EXAMPLE)
 NAMES = ("GITHUB_WEBHOOK_SECRET", "CIRRUS_WEBHOOK_SECRET", "SLACK_BOT_TOKEN")
-ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {"SLACK_WEBHOOK_URL": "https://hooks.example/T1"}
+ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
+    "SLACK_WEBHOOK_URL": "https://hooks.example/T1",
+    "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
+}
 
 
 def _plain(node: Node) -> Any:
