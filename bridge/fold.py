@@ -286,7 +286,8 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
     if attempt < run.attempt:
         return _enrich(event, said, run, attempt)
     if attempt > run.attempt:  # the tasks of a re-run are here before the run itself says so
-        known = _unsaid(run.event, Status.QUEUED if run.seen else Status.UNKNOWN).with_(facts=())
+        page, environment = run.event.url, run.event.environment
+        known = _unsaid(run.event, Status.QUEUED).with_(facts=(), url=page, environment=environment)
         run = replace(run, attempt=attempt, tasks=(), seen=False, event=known)
     old = next((known for known in run.tasks if known.id == task.id), None)
     tasks = _with_tasks(run.tasks, (task,))
@@ -365,16 +366,16 @@ def _with_tasks(known: tuple[Task, ...], news: tuple[Task, ...]) -> tuple[Task, 
 
 def _newer_task(old: Task, new: Task) -> Task:
     if old.status.finished != new.status.finished:
-        return _fill_task(new, old) if new.status.finished else _fill_task(old, new)
+        return fill_task(new, old) if new.status.finished else fill_task(old, new)
     after = _after(new.changed_at, old.changed_at)
     if after is None and new.status.finished:
         after = SEVERITY.index(new.status) > SEVERITY.index(old.status)
     elif after is None:
         after = RANK[new.status] > RANK[old.status]
-    return _fill_task(new, old) if after else _fill_task(old, new)
+    return fill_task(new, old) if after else fill_task(old, new)
 
 
-def _fill_task(task: Task, known: Task) -> Task:
+def fill_task(task: Task, known: Task) -> Task:
     # What is said of one state (how it ended, a word we do not know) does not hold for another.
     of_the_state = ("step", "finished_at", "duration", "changed_at", "note") if task.status == known.status else ()
     names = ("url", "created_at", "started_at", "attempt", *of_the_state)
