@@ -90,3 +90,14 @@ class Message:
 def text_of(spans: Spans) -> str:
     """Return the characters of `spans` without their form."""
     return "".join(span.text for span in spans)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return `text` in at most `limit` UTF-16 units, the most that any chat counts, with an ellipsis where it was cut.
+
+    What comes back can be encoded: half a pair is a question mark.
+    """
+    units = text.encode("utf-16-le", "replace")
+    if len(units) <= 2 * limit:
+        return units.decode("utf-16-le", "replace")
+    return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore").rstrip() + "…" if limit > 0 else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bridge.destinations import console, slack
+from bridge.destinations import console, discord, slack
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
 from bridge.message import Message
 
@@ -61,10 +61,11 @@ class DestinationModule(Protocol):
 
 DESTINATIONS: dict[str, DestinationModule] = {
     "console": console,
+    "discord": discord,
     "slack": slack,
 }
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
 PLANNED = frozenset(
-    "discord teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split()
+    "teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split()
 )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.codec import web_url
-from bridge.message import Block, Bullets, Button, Code, Heading, Message, Quote, Span, Spans, text_of
+from bridge.message import Block, Bullets, Button, Code, Heading, Message, Quote, Span, Spans, shorten, text_of
 from bridge.render.native import escaped, shown
 
 Json = dict[str, Any]
@@ -42,14 +42,6 @@ def _content(message: Message) -> Json:
     if below:
         content["attachments"] = [{"color": _colour(message), "blocks": below}]
     return content
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return `text` in at most `limit` of the units that JavaScript counts, with an ellipsis where it was cut."""
-    units = text.encode("utf-16-le", "replace")
-    if len(units) <= 2 * limit:
-        return units.decode("utf-16-le", "replace")
-    return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore").rstrip() + "…" if limit > 0 else ""
 
 
 def _shorten_mrkdwn(text: str, limit: int) -> str:

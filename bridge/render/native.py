@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.codec import web_url
+from bridge.render import native_discord
 from bridge.render.foreign import BASE, hide, reveal
 
 JOINER = "\u2060"  # takes no room and no meaning, and parts what a parser would read together
@@ -149,5 +150,8 @@ def _slack_text(value: str, key: str, parent: dict[str, Any]) -> str:
     return shown(reveal(value))
 
 
-PLATFORMS: dict[str, Callable[[dict[str, Any], str | None], dict[str, Any]]] = {"slack": slack}
+PLATFORMS: dict[str, Callable[[dict[str, Any], str | None], dict[str, Any]]] = {
+    "slack": slack,
+    "discord": native_discord.discord,
+}
 """The platforms whose own JSON a template may write."""
