@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.event import Change, Kind, Status
-from bridge.route import KEYS, STATUS_GROUPS
+from bridge.route import KEYS
 
 Schema = dict[str, Any]
 
@@ -121,8 +121,6 @@ _MATCH_TEXTS = {
     "label": "A label of the pull request.",
 }
 
-_IF: Schema = {"type": "string"}
-
 
 def _match_schema(name: str) -> Schema:
     key = KEYS[name]
@@ -135,7 +133,10 @@ def _match_schema(name: str) -> Schema:
 
 MATCH: dict[str, Key] = {
     **{name: Key(_match_schema(name), _MATCH_TEXTS[name]) for name in KEYS},
-    "if": Key(_IF, "A Jinja expression over the names of an event, for the rest: `duration > 600 and attempt == 1`."),
+    "if": Key(
+        {"type": "string"},
+        "A Jinja expression over the names of an event, for the rest: `duration > 600 and attempt == 1`.",
+    ),
 }
 
 # What a test may say of an event: the fields of the event model, by the type of their value.
@@ -204,5 +205,3 @@ SYNONYMS = {
     "base_url": "public_url",
 }
 """What others call these keys, for "did you mean"."""
-
-STATUS_WORDS = (*Status, *STATUS_GROUPS)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bridge.codec import web_url
 from bridge.config.keys import SYNONYMS
-from bridge.config.report import Place, Report, under
+from bridge.config.report import Report, under
 from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
 from bridge.route import suggest
 
@@ -224,8 +224,3 @@ def _hide(text: str, node: Node | Entry) -> str:
     if any(word in text.replace(node.raw, "") for word in _WORDS.findall(node.text)):
         return f"what {short(node.raw)} stands for does not fit here"
     return text
-
-
-def at(place: Place) -> Entry:
-    """Return a place to report at where there is no node."""
-    return Entry(place, Scalar(place, ""))
