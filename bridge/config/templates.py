@@ -21,7 +21,9 @@ _MOST = 500
 
 def templates(folder: Path, report: Report) -> dict[str, str]:
     """Return ``run.md.j2``, ``slack/run.json.j2``, ... with their texts; what cannot be read is reported."""
-    ours, own = shipped(), _read(folder / FOLDER, report)
+    ours = shipped()
+    # In a checkout the folder beside the configuration is the shipped one itself: nothing of it is the operator's.
+    own = {name: text for name, text in _read(folder / FOLDER, report).items() if ours.get(name) != text}
     # An own run.md.j2 may extend "run.md.j2": the renderer then takes the shipped one, kept under this name.
     replaced = {f"shipped/{name}": text for name, text in ours.items() if name in own}
     return ours | own | replaced

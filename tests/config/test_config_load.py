@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -148,6 +149,12 @@ def test_own_templates_come_before_the_shipped_ones(loading, folder):
     assert config.templates["run.md.j2"] == "mine"
     assert config.templates["slack/run.json.j2"] == "{}"
     assert config.templates["task.md.j2"] == (ROOT / "templates" / "task.md.j2").read_text()
+
+
+def test_a_copy_of_the_shipped_templates_changes_nothing(loading, folder):
+    shipped = loading(_named("team")).templates
+    shutil.copytree(ROOT / "templates", folder / "templates")
+    assert loading(_named("team")).templates == shipped
 
 
 def test_templates_lie_beside_the_file_wherever_that_is(folder):
