@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import math
 import os
@@ -249,6 +250,23 @@ def open(name: str, options: Options, session: aiohttp.ClientSession) -> Bot | W
     return Bot(name, options, session) if options.token else Webhook(name, options, session)
 
 
+_LARGEST_ANSWER = 1_000_000
+
+
+class _Answer:
+    """What slack_sdk asks of an answer, of one that was read to a limit."""
+
+    def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
+        self.status, self.headers, self.content_type = response.status, response.headers, response.content_type
+        self._body = body
+
+    async def text(self) -> str:
+        return self._body.decode("utf-8", "replace")
+
+    async def json(self) -> Any:
+        return json.loads(self._body)
+
+
 class _Line:
     """One request through the caller's session. slack_sdk takes it for a session, and so cannot follow redirects.
 
@@ -266,7 +284,7 @@ class _Line:
         return self._session.closed
 
     @asynccontextmanager
-    async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[_Answer]:
         import aiohttp
 
         # A connection that does not come up in time is known to have carried nothing.
@@ -275,7 +293,17 @@ class _Line:
         del options["proxy"]  # the session knows about proxies, and about what needs none
         async with self._session.request(method, url, **options) as response:
             self.status, self.headers = response.status, response.headers
-            yield response
+            yield _Answer(response, await _read(response))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the beginning of the body: whoever answers in Slack's place cannot fill our memory."""
+    body = b""
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LARGEST_ANSWER:
+            break
+    return body
 
 
 async def _ask(line: _Line, seconds: float, talk: Callable[[], Awaitable[Any]]) -> Any:
@@ -299,7 +327,7 @@ async def _ask(line: _Line, seconds: float, talk: Callable[[], Awaitable[Any]]) 
         raise Dead("the destination's address is no address") from None
     except (aiohttp.ClientError, OSError) as error:
         raise Unsure(f"the connection was lost ({type(error).__name__}), the message may have arrived") from None
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, RecursionError):
         # slack_sdk stumbles over a body that is no JSON object: then only the status is known.
         if line.status is None:
             raise
