@@ -17,7 +17,7 @@ from typing import Literal
 
 import aiohttp
 from aiohttp import web
-from prometheus_client.aiohttp import make_aiohttp_handler
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from bridge import __version__, observe
 from bridge import config as configuration
@@ -175,7 +175,7 @@ class Bridge:
             return web.json_response({"status": "not ready", "reason": "the store takes no writes"}, status=503)
         return web.json_response({"status": "ready"})
 
-    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+    async def _metrics(self, _request: web.Request) -> web.Response:
         try:
             depths = await self._require_store().depths()
         except StoreUnavailable:
@@ -187,7 +187,11 @@ class Bridge:
             observe.queue_pending.labels(name).set(depth.waiting if depth else 0)
             observe.queue_oldest_age.labels(name).set(age)
             observe.queue_dead.labels(name).set(depth.dead if depth else 0)
-        response: web.StreamResponse = await _prometheus(request)
+        # Always the plain form: prometheus_client's own handler breaks on an Accept header with an odd version.
+        response = web.Response(
+            body=generate_latest(observe.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        )
+        response.enable_compression()
         return response
 
     def _require_store(self) -> Store:
@@ -308,9 +312,6 @@ class Bridge:
 
 async def _live(_request: web.Request) -> web.Response:
     return web.json_response({"status": "live"})
-
-
-_prometheus = make_aiohttp_handler(registry=observe.registry)
 
 
 @web.middleware

@@ -8,8 +8,10 @@ https://www.rfc-editor.org/rfc/rfc9457 (problem details)
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -27,9 +29,12 @@ from bridge.observe import log
 from bridge.route import Rule, route
 from bridge.sources import SOURCES
 from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
+from bridge.verify import REFUSED
 
 READ_WITHIN = timedelta(seconds=10)
 RETRY_AFTER = timedelta(seconds=30)
+LARGE = 256 * 1024  # bytes; bodies of strangers are in memory until their signature is seen to be wrong,
+LARGE_AT_ONCE = 8  # so only so many are read at a time that are larger
 KEPT_HEADERS = ("content-type", "user-agent", "x-request-id")
 
 
@@ -97,18 +102,34 @@ def read(inbound: Inbound, source: SourceConfig) -> Read:
 
     Not being able to read it is no error here: the event is kept with its problem.
     """
-    module = SOURCES[source.type]
     if not source.unsigned:
-        module.verify(inbound, source.secrets)
+        _verify(inbound, source)
     return understand(inbound, source)
+
+
+def _verify(inbound: Inbound, source: SourceConfig) -> None:
+    try:
+        SOURCES[source.type].verify(inbound, source.secrets)
+    except IngestError:
+        raise
+    except Exception as error:  # a bug in a source lets nobody in and tells a stranger nothing
+        log.error("event.unverified", source=source.name, error=type(error).__name__, exc_info=True)
+        raise Unauthorized(REFUSED) from error
+
+
+def _identify(inbound: Inbound, source: SourceConfig) -> Identity:
+    try:
+        return SOURCES[source.type].identify(inbound)
+    except Exception as error:  # a bug in a source must not lose the event
+        log.error("event.unidentified", source=source.name, error=type(error).__name__, exc_info=True)
+        return Identity(f"sha256:{hashlib.sha256(inbound.body).hexdigest()}")
 
 
 def understand(inbound: Inbound, source: SourceConfig) -> Read:
     """Return what a request says, whoever signed it."""
-    module = SOURCES[source.type]
-    identity = module.identify(inbound)
+    identity = _identify(inbound, source)
     try:
-        found = module.normalise(inbound)
+        found = SOURCES[source.type].normalise(inbound)
     except Unreadable as error:
         return Read(identity, problem=str(error))
     except IngestError:
@@ -137,6 +158,7 @@ class Receiver:
         self._decider = decider
         self._now = now
         self._read_within = read_within
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def handle(self, request: web.Request) -> web.Response:
         name = request.match_info["source"]
@@ -146,7 +168,7 @@ class Receiver:
             return problem(HTTPStatus.NOT_FOUND, "no such source")
         try:
             _check_headers(request, SOURCES[source.type].CONTENT_TYPES)
-            body = await _body(request, config.server.max_body, self._read_within)
+            body = await _body(request, config.server.max_body, self._read_within, self._large)
         except _Refused as refused:
             return self._refuse(name, refused.status, refused.text)
         started = time.perf_counter()
@@ -234,26 +256,24 @@ def _check_headers(request: web.Request, content_types: frozenset[str]) -> None:
         raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {' or '.join(sorted(content_types))}")
 
 
-async def _body(request: web.Request, limit: int, within: timedelta) -> bytes:
+async def _body(request: web.Request, limit: int, within: timedelta, large: asyncio.Semaphore) -> bytes:
     """Read the body, bounded in size and time: aiohttp itself never cuts a slow one."""
     if request.content_length is not None and request.content_length > limit:
         raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     try:
-        async with asyncio.timeout(within.total_seconds()):
+        async with asyncio.timeout(within.total_seconds()), AsyncExitStack() as turn:
             async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > limit:
+                if len(body) <= LARGE < len(body) + len(chunk):
+                    await turn.enter_async_context(large)
+                body += chunk
+                if len(body) > limit:
                     raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
-                chunks.append(chunk)
     except TimeoutError as error:
         raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from error
-    except web.HTTPException:
-        raise
     except (OSError, ValueError, web.RequestPayloadError) as error:
         raise _Refused(HTTPStatus.BAD_REQUEST, "the body could not be read") from error
-    return b"".join(chunks)
+    return bytes(body)
 
 
 def _headers(request: web.Request) -> dict[str, str]:
