@@ -19,7 +19,7 @@ from slackblocks._surfaces import validate_surface_blocks
 
 SHARED_LIMITS = Path(__file__).parents[2] / "../shared/schemas/slack-limits.json"
 WHOLE_MESSAGE = 12_000  # Slack breaks off somewhere above 13,000
-_TOP = frozenset("channel ts thread_ts text blocks attachments unfurl_links unfurl_media metadata".split())  # noqa: SIM905
+_TOP = frozenset("channel ts thread_ts text blocks attachments unfurl_links unfurl_media metadata".split())
 
 
 class Invalid(Exception):
@@ -99,6 +99,7 @@ def _attachment(node: dict[str, Any]) -> kit.Attachment:
 
 def _block(node: dict[str, Any]) -> kit.Block:
     _need(not any(text == "" for text in texts(node)), "an empty text")
+    _need(node.get("elements") != [], "no elements")
     made = _build(node)
     again = made.to_dict() if hasattr(made, "to_dict") else json.loads(str(made))
     if "block_id" not in node:
