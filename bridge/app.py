@@ -25,7 +25,7 @@ from bridge.config import Config
 from bridge.deliver import Couriers, Shown
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Health
-from bridge.door import Door, as_problem, problem
+from bridge.door import Door, admit, as_problem, problem
 from bridge.errors import ConfigError, StoreUnavailable
 from bridge.observe import log
 from bridge.receive import READ_WITHIN, Deciding, Receiver
@@ -116,6 +116,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
+        runner.server.request_handler = admit(runner.server.request_handler)
         door = partial(
             Door,
             runner.server,

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
-from bridge.app import Bridge
-from tests.http.wire import MAX_BODY, NOW, Client, config_of
+from tests.http.wire import Client, running
 
 Open = Callable[..., Awaitable[Client]]
 
 
+@pytest.fixture(autouse=True)
+def only_warnings() -> Iterator[None]:
+    """A line of log per request of thousands would take most of the time."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture
 async def open_bridge(tmp_path: Path) -> AsyncIterator[Open]:
-    """Start bridges: ``await open_bridge(max_body=..., token=..., read_within=...)``."""
+    """Start a bridge with the options of `tests.http.wire.running`."""
     opened: list[Client] = []
 
-    async def start(
-        *,
-        max_body: int = MAX_BODY,
-        token: str = "",
-        read_within: timedelta = timedelta(seconds=5),
-        headers_within: timedelta = timedelta(seconds=30),
-        now: Callable[[], datetime] = lambda: NOW,
-    ) -> Client:
-        environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/{len(opened)}.db", "BRIDGE_ADMIN_TOKEN": token}
-        bridge = Bridge(
-            config_of(tmp_path, max_body=max_body),
-            environ=environ,
-            role="web",  # nothing is delivered: what is answered is the matter here
-            now=now,
-            headers_within=headers_within,
-            read_within=read_within,
-        )
-        await bridge.start("127.0.0.1", 0)
-        opened.append(Client(bridge))
+    async def start(**options: Any) -> Client:
+        opened.append(await running(tmp_path, **options))
         return opened[-1]
 
     yield start
     for client in opened:
-        await client.close()
-        await client.bridge.stop()
+        await client.stop()
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ ODD = {
     "a host that is none": (b"GET /health/live HTTP/1.1\r\nHost: [\xff\r\n\r\n", 200),
     "an unknown expectation": (POST + b"Expect: coffee\r\nContent-Length: 2\r\n\r\n{}", 417),
     "an unknown expectation on no route": (b"GET /x HTTP/1.1\r\nHost: b\r\nExpect: coffee\r\n\r\n", 417),
+    "an expectation that is no UTF-8": (POST + b"Expect: \x80\r\nContent-Length: 2\r\n\r\n{}", 417),
     "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n", 404),
     "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: b\r\n\r\n", 404),
     "another host in the path": (b"GET //[x/health/live HTTP/1.1\r\nHost: b\r\n\r\n", 404),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,15 @@ class Wire:
             pass
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to send. `headers` replace those of the source's signature."""
+
+    body: bytes
+    to: str = "github"
+    headers: dict[str, str | None] = field(default_factory=dict)
+
+
 class Client:
     """Sends to one bridge, signed as its senders sign."""
 
@@ -157,9 +166,32 @@ class Client:
             given[name.replace("_", "-")] = value
         return {name: value for name, value in given.items() if value is not None}
 
-    async def close(self) -> None:
+    async def all(self, requests: Iterable[Request], *, at_once: int = 16) -> AsyncIterator[tuple[Request, Answer]]:
+        """Send many requests over a few connections that are kept open; yield each with its answer."""
+        waiting = iter(requests)
+        answers: asyncio.Queue[tuple[Request, Answer] | None] = asyncio.Queue()
+
+        async def talk() -> None:
+            wire = await self.wire()
+            for request in waiting:
+                headers = self.signed(request.body, request.to, headers=request.headers)
+                given = {"Host": "bridge", "Content-Length": str(len(request.body))} | headers
+                await wire.send(_head(f"POST /webhooks/{request.to} HTTP/1.1", given) + request.body)
+                answer = await wire.answer()
+                assert answer is not None, request
+                answers.put_nowait((request, answer))
+            await wire.close()
+
+        async with asyncio.TaskGroup() as group:
+            talks = [group.create_task(talk()) for _ in range(at_once)]
+            asyncio.gather(*talks, return_exceptions=True).add_done_callback(lambda _: answers.put_nowait(None))
+            while (item := await answers.get()) is not None:
+                yield item
+
+    async def stop(self) -> None:
         for wire in self._wires:
             await wire.close()
+        await self.bridge.stop()
 
 
 def _head(first: str, headers: Mapping[str, str]) -> bytes:
@@ -171,6 +203,27 @@ def config_of(folder: Path, *, max_body: int = MAX_BODY) -> Config:
     path = folder / "config.yaml"
     path.write_text(CONFIG.format(secret=SECRET, max_body=max_body))
     return replace(load(str(path), {}), templates={})  # nothing is rendered here, and compiling them takes its time
+
+
+async def running(
+    folder: Path,
+    *,
+    max_body: int = MAX_BODY,
+    token: str = "",
+    read_within: timedelta = timedelta(seconds=5),
+    headers_within: timedelta = timedelta(seconds=30),
+) -> Client:
+    """Return a client of a new bridge that listens on loopback and keeps its database in `folder`."""
+    bridge = Bridge(
+        config_of(folder, max_body=max_body),
+        environ={"DATABASE_URL": f"sqlite:///{folder}/bridge.db", "BRIDGE_ADMIN_TOKEN": token},
+        role="web",  # nothing is delivered: what is answered is the matter here
+        now=lambda: NOW,
+        headers_within=headers_within,
+        read_within=read_within,
+    )
+    await bridge.start("127.0.0.1", 0)
+    return Client(bridge)
 
 
 def github(name: str = "workflow_run.push_failed") -> bytes:
