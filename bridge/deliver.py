@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ from bridge.lookups import LOOKUPS
 from bridge.message import Message
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
-from bridge.retry import Pace, Policy, Verdict, cause, decide, rest
+from bridge.retry import LONGEST_PAUSE, Pace, Policy, Verdict, cause, decide, rest
 from bridge.store.base import Claimed, Settlement, Store
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ HOLD_AT_MOST = 30.0  # seconds that a claimed delivery may wait for its rate lim
 FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
 LOOKUP_WITHIN = 4.0  # seconds
 LOOKUPS_KEPT = 2_000
+STORE_AGAIN = 1.0  # seconds until a store that took nothing is asked again
 AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
 
 
@@ -73,6 +74,16 @@ class Condition:
     text: str = ""
     at: datetime | None = None
     failures: int = 0
+
+
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Return whether `event` was set within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 class Paces:
@@ -166,6 +177,8 @@ class Courier:
         now: Callable[[], datetime],
         dice: Callable[[], float],
         shown: Callable[[Shown], None],
+        steady: Callable[[], float],
+        wait: Callable[[asyncio.Event, float], Awaitable[bool]],
     ) -> None:
         self.name = config.name
         self.config = config
@@ -180,10 +193,12 @@ class Courier:
         self._now = now
         self._dice = dice
         self._shown = shown
+        self._steady = steady
+        self._wait = wait
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._rest_until = 0.0
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: dict[asyncio.Task[None], Claimed] = {}
         options = config.options
         self._timeout = options.timeout
         self._policy = Policy(options.give_up_after, options.attempts, options.when_unsure)
@@ -196,14 +211,26 @@ class Courier:
         self._wake.set()
 
     async def stop(self) -> None:
-        """Claim nothing more and let what is in flight end; what does not end in time stays leased, as unsure."""
+        """Claim nothing more and let what is in flight end; what does not end in time is handed back, as unsure."""
         self._stopping.set()
         self._wake.set()
-        if self._flying:
-            await asyncio.wait(self._flying, timeout=FINISH_WITHIN)
-        for task in (*self._flying, *filter(None, [self._task])):
+        # The loop itself is waited for too: a claim that is cut off leaves deliveries leased that nobody holds.
+        ending = {*self._flying, *filter(None, [self._task])}
+        late = (await asyncio.wait(ending, timeout=FINISH_WITHIN))[1] if ending else set()
+        hanging = [claimed for task, claimed in self._flying.items() if task in late]
+        for task in late:
             task.cancel()
-        await asyncio.gather(*self._flying, *filter(None, [self._task]), return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*(self._hand_back(claimed, "unsure") for claimed in hanging))
+
+    async def _hand_back(self, claimed: Claimed, outcome: str) -> None:
+        now = self._now()
+        text = "bridge stopped before the answer; it may have arrived" if outcome == "unsure" else ""
+        settlement = Settlement(claimed.id, "pending", now, outcome, text, now, leased_until=claimed.leased_until)
+        try:
+            await self._store.settle(settlement)
+        except StoreUnavailable:  # then the lease ends by itself
+            log.warning("store.unavailable", destination=self.name, delivery_id=claimed.id)
 
     # -- claiming ------------------------------------------------------------------------------------------------------
 
@@ -215,12 +242,17 @@ class Courier:
             except StoreUnavailable as error:
                 log.warning("store.unavailable", destination=self.name, error=str(error))
                 claimed = []
+                self._rest(STORE_AGAIN)
             except Exception as error:  # a bug: say so and go on, what is owed stays owed
                 log.error("courier.failed", destination=self.name, error=type(error).__name__, exc_info=True)
                 claimed = []
+                self._rest(STORE_AGAIN)
+            if self._stopping.is_set():
+                await asyncio.gather(*(self._hand_back(delivery, "released") for delivery in claimed))
+                return
             for delivery in claimed:
                 task = asyncio.create_task(self._deliver(delivery))
-                self._flying.add(task)
+                self._flying[task] = delivery
                 task.add_done_callback(self._landed)
             if not claimed:
                 await self._sleep()
@@ -228,26 +260,25 @@ class Courier:
     async def _claim(self) -> list[Claimed]:
         at_once = 1 if self.condition.failures else AT_ONCE  # one by one while the destination is down
         free = at_once - len(self._flying)
-        if free <= 0 or time.monotonic() < self._rest_until:
+        if free <= 0 or self._steady() < self._rest_until:
             return []
         lease = self._timeout + LEASE_BEYOND_TIMEOUT
         return await self._store.claim(self.name, self._now(), lease, free)
 
     def _landed(self, task: asyncio.Task[None]) -> None:
-        self._flying.discard(task)
+        self._flying.pop(task, None)
         self._wake.set()
+
+    def _rest(self, seconds: float) -> None:
+        self._rest_until = max(self._rest_until, self._steady() + seconds)
 
     async def _sleep(self) -> None:
         """Wait for a wake-up, the end of a rest, or the next delivery that becomes due."""
         seconds = POLL
-        rest_for = self._rest_until - time.monotonic()
+        rest_for = self._rest_until - self._steady()
         if rest_for > 0:
             # Woken early there is nothing to do; a stop must still end it.
-            try:
-                async with asyncio.timeout(min(rest_for, POLL)):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+            await self._wait(self._stopping, min(rest_for, POLL))
             return
         if not self._flying:
             try:
@@ -256,11 +287,7 @@ class Courier:
                 due = None
             if due is not None:
                 seconds = min(POLL, max(0.01, (due - self._now()).total_seconds()))
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await self._wait(self._wake, seconds)
 
     # -- one delivery --------------------------------------------------------------------------------------------------
 
@@ -269,13 +296,19 @@ class Courier:
             await self._attempt(claimed)
         except StoreUnavailable as error:  # it stays leased, and is tried again when the lease ends
             log.error("store.unavailable", destination=self.name, delivery_id=claimed.id, error=str(error))
-            self._rest_until = time.monotonic() + 1.0
+            self._rest(STORE_AGAIN)
+        except Exception as error:  # a bug on the way to the chat or back: nothing is lost, it is tried again
+            log.error(
+                "delivery.bug", destination=self.name, delivery_id=claimed.id, error=type(error).__name__, exc_info=True
+            )
+            fault = Transient(f"bridge failed to deliver it ({type(error).__name__}): please report this")
+            await self._failed(claimed, fault, edit=False, seconds=0.0)
 
     async def _attempt(self, claimed: Claimed) -> None:
         if reason := self._needless(claimed):
             await self._settle(claimed, "folded", "folded", reason)
             return
-        if claimed.unsure and claimed.receipt is None and self._policy.when_unsure == "drop":
+        if claimed.unsure and not self._edits(claimed) and self._policy.when_unsure == "drop":
             text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
             await self._settle(claimed, "dropped", "unsure", text)
             return
@@ -304,21 +337,17 @@ class Courier:
         edit = self._edits(claimed)
         paces = [self._paces.of(bucket) for bucket in self._buckets(claimed, edit=edit)]
         waited = 0.0
-        while (seconds := max((pace.wait(time.monotonic()) for pace in paces), default=0.0)) > 0:
+        while (seconds := max((pace.wait(self._steady()) for pace in paces), default=0.0)) > 0:
             if seconds > HOLD_AT_MOST or self._stopping.is_set():
                 due_at = self._now() + timedelta(seconds=seconds)
-                await self._store.settle(
-                    Settlement(claimed.id, "pending", self._now(), "released", "waits for the rate limit", due_at)
-                )
-                self._rest_until = max(self._rest_until, time.monotonic() + min(seconds, HOLD_AT_MOST))
+                text = "waits for the rate limit"
+                await self._keep(claimed, Settlement(claimed.id, "pending", self._now(), "released", text, due_at))
+                self._rest(min(seconds, HOLD_AT_MOST))
                 return None
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
-            except TimeoutError:
+            if not await self._wait(self._stopping, seconds):
                 waited += seconds
         for pace in paces:
-            pace.take(time.monotonic())
+            pace.take(self._steady())
         return waited
 
     def _buckets(self, claimed: Claimed, *, edit: bool) -> tuple[Bucket, ...]:
@@ -371,7 +400,8 @@ class Courier:
         if claimed.target.live and claimed.run is not None and not self.destination.can_edit:
             receipt = {**receipt, "told": _told(claimed.run)}
         now = self._now()
-        await self._store.settle(
+        await self._keep(
+            claimed,
             Settlement(
                 claimed.id,
                 "done",
@@ -381,7 +411,7 @@ class Courier:
                 shown=version if claimed.target.live else None,
                 seconds=seconds,
                 sent=codec.dump(message),
-            )
+            ),
         )
         age = max(0.0, (now - claimed.created_at).total_seconds())
         observe.end_to_end_latency.labels(self.name).observe(age)
@@ -413,15 +443,16 @@ class Courier:
     def _hold_back(self, claimed: Claimed, error: DeliveryError, *, edit: bool) -> None:
         """Let the destination, or the rate limit that spoke, rest; note what it said."""
         if isinstance(error, RateLimited):
-            until = time.monotonic() + max(0.0, error.after)
+            after = min(max(0.0, error.after), LONGEST_PAUSE.total_seconds())
             for bucket in self._buckets(claimed, edit=edit):
-                self._paces.of(bucket).pause(until)
+                self._paces.of(bucket).pause(self._steady() + after)
+            if error.bucket is None:
+                self._rest(after)
             return
         if isinstance(error, Transient | Unsure | Dead):
             self._is(False, str(error))
         if isinstance(error, Transient | Unsure):
-            seconds = rest(self.condition.failures).total_seconds() * (0.5 + self._dice() / 2)
-            self._rest_until = time.monotonic() + seconds
+            self._rest(rest(self.condition.failures).total_seconds() * (0.5 + self._dice() / 2))
         elif isinstance(error, Rejected):
             self._is(True, "answers")
 
@@ -456,7 +487,8 @@ class Courier:
             log.warning("delivery.again", destination=self.name, delivery_id=claimed.id, outcome=outcome, reason=text)
         else:
             observe.notifications_suppressed.labels(self.name, outcome).inc()
-        await self._store.settle(
+        await self._keep(
+            claimed,
             Settlement(
                 claimed.id,
                 state,  # type: ignore[arg-type]
@@ -468,8 +500,21 @@ class Courier:
                 forget=bool(verdict and verdict.forget),
                 plain=bool(verdict and verdict.plain),
                 seconds=seconds,
-            )
+            ),
         )
+
+    async def _keep(self, claimed: Claimed, settlement: Settlement) -> None:
+        """Settle, again and again while the store takes nothing: what was said in the chat cannot be taken back."""
+        settlement = replace(settlement, leased_until=claimed.leased_until)
+        while True:
+            try:
+                return await self._store.settle(settlement)
+            except StoreUnavailable as error:
+                held = claimed.leased_until is not None and self._now() < claimed.leased_until
+                if not held or self._stopping.is_set():
+                    raise
+                log.error("store.unavailable", destination=self.name, delivery_id=claimed.id, error=str(error))
+                await self._wait(self._stopping, STORE_AGAIN)
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
@@ -536,6 +581,8 @@ class Couriers:
         now: Callable[[], datetime],
         shown: Callable[[Shown], None],
         dice: Callable[[], float] = random.random,
+        steady: Callable[[], float] = time.monotonic,
+        wait: Callable[[asyncio.Event, float], Awaitable[bool]] = wait,
     ) -> None:
         self._store = store
         self._session = session
@@ -544,6 +591,8 @@ class Couriers:
         self._now = now
         self._dice = dice
         self._shown = shown
+        self._steady = steady
+        self._wait = wait
         self._paces = Paces()
         self._enricher = Enricher(session, config)
         self.couriers: dict[str, Courier] = {}
@@ -581,6 +630,8 @@ class Couriers:
             now=self._now,
             dice=self._dice,
             shown=self._shown,
+            steady=self._steady,
+            wait=self._wait,
         )
 
     async def check(self) -> dict[str, Health]:

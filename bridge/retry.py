@@ -58,8 +58,10 @@ def decide(
     text = str(error)
     match error:
         case RateLimited():
-            after = timedelta(seconds=max(0.0, error.after))
-            return Verdict("pending", "limited", text, now + min(after, LONGEST_PAUSE))
+            due_at = now + timedelta(seconds=min(max(0.0, error.after), LONGEST_PAUSE.total_seconds()))
+            if due_at - created_at > policy.give_up_after:
+                return Verdict("dead", "limited", f"{text}; given up after {policy.give_up_after}")
+            return Verdict("pending", "limited", text, due_at)
         case Dead():
             return Verdict("dead", "dead", text)
         case Rejected() if plain:

@@ -112,6 +112,7 @@ class Claimed:
     plain: bool = False  # the chat refused the rendered message before: send the plain one
     replayed: bool = False
     history: int = 0  # how many attempts were made, those that do not count included
+    leased_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ class Settlement:
 
     `state` "pending" with `due_at` is a new try. `counts`: whether it used up an attempt. `receipt` is where the
     message is now; `forget` drops the one that was known. `shown` is the version of the run that it shows.
+    `leased_until` is the claim's: a worker that has lost its lease changes nothing. None: whoever holds it.
     """
 
     id: str
@@ -135,6 +137,7 @@ class Settlement:
     plain: bool = False
     seconds: float = 0.0
     sent: bytes | None = None  # the message as it was sent, for view
+    leased_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +199,10 @@ class Store(Protocol):
     """
 
     async def accept(self, arrival: Arrival, decider: Decider) -> Accepted: ...
+
+    async def route_stuck(self, decider: Decider) -> int:
+        """Route again what a bug has kept from being routed; return how many are done."""
+        ...
 
     async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]: ...
 

@@ -60,9 +60,10 @@ CLAIM = """
 LEASE = "UPDATE deliveries SET state = 'sending', leased_until = ? WHERE id = ?"
 EXPIRE = """
     UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1
-    WHERE destination = ? AND state = 'sending' AND leased_until < ?
+    WHERE destination = ? AND state = 'sending' AND (leased_until < ? OR leased_until > ?)
 """
 RECOVER = "UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1 WHERE state = 'sending'"
+BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = """
     SELECT d.id, d.event_id, d.target, d.version, d.created_at, d.attempts, d.unsure, d.plain, d.replayed, d.tries,
            d.run_key, d.lane, e.event, r.run
@@ -102,6 +103,7 @@ class SqliteStore:
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
         self._lock_file: Any = None
+        self._closed = False
         self._thread = threading.Thread(target=self._write_forever, name="bridge-store", daemon=True)
 
     @classmethod
@@ -114,8 +116,14 @@ class SqliteStore:
         store = cls(path)
         await asyncio.to_thread(store._migrate)
         store._thread.start()
-        if worker and store._alone():
-            await store._write(lambda db: db.execute(RECOVER))
+        try:
+            if worker:
+                await store._recover()
+        except BaseException as error:
+            await store.close()
+            if isinstance(error, OSError):
+                raise StoreUnavailable(f"cannot write beside the database {path}: {error.strerror}") from error
+            raise
         return store
 
     # -- accepting -----------------------------------------------------------------------------------------------------
@@ -157,7 +165,11 @@ class SqliteStore:
         await self._write(lambda db: _settle(db, settlement))
 
     async def reload(self, claimed: Claimed) -> Claimed:
-        return await self._read(lambda db: replace(_claimed(db, _number(claimed.id)), unsure=claimed.unsure))
+        return await self._read(
+            lambda db: replace(
+                _claimed(db, _number(claimed.id)), unsure=claimed.unsure, leased_until=claimed.leased_until
+            )
+        )
 
     async def next_due(self, destination: str) -> datetime | None:
         def read(db: sqlite3.Connection) -> datetime | None:
@@ -189,7 +201,8 @@ class SqliteStore:
     # -- looking -------------------------------------------------------------------------------------------------------
 
     async def ready(self) -> None:
-        await self._write(lambda db: db.execute("UPDATE seen SET at = at WHERE source = '' AND key = ''"))
+        # A real write: a full disk refuses it, and takes an empty transaction.
+        await self._write(lambda db: db.execute(SEE, ("", "", 0, None, 0.0)))
 
     async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]:
         return await self._read(lambda db: _events(db, limit, where))
@@ -215,7 +228,8 @@ class SqliteStore:
     # -- the machinery -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        if self._thread.is_alive():
+        if not self._closed:
+            self._closed = True  # nothing may queue up behind the end: nobody would answer it
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
         with self._reading:
@@ -226,18 +240,21 @@ class SqliteStore:
             self._lock_file.close()
             self._lock_file = None
 
-    def _alone(self) -> bool:
-        """Return whether no other process of this machine delivers from this file; hold that until `close`."""
+    async def _recover(self) -> None:
+        """Give back what an earlier process left in the middle of sending, if no other process delivers from this file.
+
+        Every worker holds the lock file shared until `close`; who gets it alone, even for a moment, is alone.
+        """
         if str(self.path) == ":memory:":
-            return True
-        self._lock_file = open(f"{self.path}.lock", "wb")  # noqa: SIM115 - held as long as the store is open
+            return
+        self._lock_file = open(f"{self.path}.lock", "wb")  # noqa: SIM115, ASYNC230 - held as long as the store is open
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self._lock_file.close()
-            self._lock_file = None
-            return False
-        return True
+            pass
+        else:
+            await self._write(lambda db: db.execute(RECOVER))
+        await asyncio.to_thread(fcntl.flock, self._lock_file, fcntl.LOCK_SH)
 
     def _migrate(self) -> None:
         try:
@@ -247,10 +264,10 @@ class SqliteStore:
             finally:
                 db.close()
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"cannot open the database {self.path.name}: {error}") from error
+            raise StoreUnavailable(f"cannot open the database {self.path}: {error}") from error
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if not self._thread.is_alive():
+        if self._closed:
             raise StoreUnavailable("the store is closed")
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop)
@@ -316,17 +333,25 @@ def _transaction(db: sqlite3.Connection, batch: list[_Job]) -> list[_Answer]:
     answers: list[_Answer] = []
     db.execute("BEGIN IMMEDIATE")
     for job in batch:
+        if job.future.cancelled():
+            continue  # nobody waits for it: a claim made now would be held by nobody
         db.execute("SAVEPOINT job")
         try:
             answers.append((job, job.work(db), None))
-        except sqlite3.Error:
-            raise
         except Exception as error:
+            if _is_engines(error):
+                raise
             db.execute("ROLLBACK TO job")
             answers.append((job, None, error))
         db.execute("RELEASE job")
     db.execute("COMMIT")
     return answers
+
+
+def _is_engines(error: Exception) -> bool:
+    """Return whether the database itself fails, and not one job that asks it for something impossible."""
+    one_jobs = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    return isinstance(error, sqlite3.Error) and not isinstance(error, one_jobs)
 
 
 def _give_up(db: sqlite3.Connection | None) -> sqlite3.Connection | None:
@@ -368,8 +393,12 @@ def _connect(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connectio
     db = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT.total_seconds(), isolation_level=None, check_same_thread=check_same_thread
     )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
@@ -413,22 +442,38 @@ def _accept(db: sqlite3.Connection, arrival: Arrival, decider: Decider) -> Accep
         if not arrival.ignored:
             _see(db, arrival, number)
         return Accepted(f"e{number}", state=state)  # type: ignore[arg-type]
-    decision: Decision | None
+    db.execute("SAVEPOINT routing")
     try:
-        decision = _decide(db, event, decider, repeat=row is not None, sent_at=identity.sent_at)
-    except sqlite3.Error:
-        raise
+        return _routed(db, arrival, event, decider, row)
     except Exception as error:  # a bug in fold or route must not lose the event: it is kept, shown and routed later
+        if _is_engines(error):
+            raise
         log.error("event.stuck", source=arrival.source, error=type(error).__name__, exc_info=True)
-        number = _insert_event(db, arrival, event, "stuck", f"bridge could not route it: {type(error).__name__}")
+        db.execute("ROLLBACK TO routing")
+        number = _insert_stuck(db, arrival, event, f"bridge could not route it: {type(error).__name__}")
         _see(db, arrival, number)
         return Accepted(f"e{number}", state="stuck")
+
+
+def _routed(
+    db: sqlite3.Connection, arrival: Arrival, event: Event, decider: Decider, seen: tuple[int, float | None] | None
+) -> Accepted:
+    decision = _decide(db, event, decider, repeat=seen is not None, sent_at=arrival.identity.sent_at)
     if decision is None:
-        return Accepted(f"e{row[0]}", duplicate=True)
+        return Accepted(f"e{seen[0] if seen else 0}", duplicate=True)
     number = _insert_event(db, arrival, decision.event, decision.state, "", decision.rules)
     _see(db, arrival, number)
     destinations = _remember(db, decision, number, arrival.received_at)
     return Accepted(f"e{number}", state=decision.state, destinations=destinations)
+
+
+def _insert_stuck(db: sqlite3.Connection, arrival: Arrival, event: Event, problem: str) -> int:
+    try:
+        return _insert_event(db, arrival, event, "stuck", problem)
+    except Exception as error:  # not even the event can be written down: then its body is
+        if _is_engines(error):
+            raise
+        return _insert_event(db, arrival, None, "stuck", problem)
 
 
 def _decide(
@@ -536,12 +581,20 @@ def _sent_before(sent_at: datetime | None, known: float | None) -> bool:
 
 def _claim(db: sqlite3.Connection, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
     at = now.timestamp()
-    db.execute(EXPIRE, (destination, at))
-    rows = db.execute(CLAIM, (destination, at, at + LONGEST_DELAY.total_seconds(), limit)).fetchall()
+    never = at + LONGEST_DELAY.total_seconds()
+    until = now + lease
+    db.execute(EXPIRE, (destination, at, max(never, until.timestamp())))
+    rows = db.execute(CLAIM, (destination, at, never, limit)).fetchall()
     claimed = []
     for (number,) in rows:
-        db.execute(LEASE, (at + lease.total_seconds(), number))
-        claimed.append(_claimed(db, number))
+        db.execute(LEASE, (until.timestamp(), number))
+        try:
+            claimed.append(replace(_claimed(db, number), leased_until=until))
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
+            log.error("delivery.unreadable", delivery_id=f"d{number}", error=type(error).__name__)
+            db.execute(BURY, (at, f"bridge cannot read it back ({type(error).__name__})", number))
     return claimed
 
 
@@ -594,25 +647,29 @@ def _thread_key(run_key: str, target: Target) -> str:
 
 def _settle(db: sqlite3.Connection, settlement: Settlement) -> None:
     number = _number(settlement.id)
-    row = db.execute("SELECT lane, run_key, target, live, state FROM deliveries WHERE id = ?", (number,)).fetchone()
-    if row is None or row[4] != "sending":  # the lease was lost and somebody else has settled it: his word holds
-        return
+    row = db.execute(
+        "SELECT lane, run_key, target, live, leased_until FROM deliveries WHERE id = ? AND state = 'sending'", (number,)
+    ).fetchone()
+    held = settlement.leased_until
+    if row is None or (held is not None and held.timestamp() != row[4]):
+        return  # the lease was lost: the word of him who holds it, or has settled it, counts
     lane, run_key, target_text, live, _ = row
     at = settlement.at.timestamp()
     waits = settlement.state == "pending"
     db.execute(
         "UPDATE deliveries SET state = ?, leased_until = NULL, due_at = coalesce(?, due_at), settled_at = ?, text = ?, "
-        "attempts = attempts + ?, tries = tries + 1, unsure = ?, plain = plain OR ?, "
-        "sent = coalesce(?, sent) WHERE id = ?",
+        "attempts = attempts + ?, tries = tries + 1, plain = plain OR ?, sent = coalesce(?, sent), "
+        "unsure = CASE WHEN ? = 'released' THEN unsure ELSE ? END WHERE id = ?",
         (
             settlement.state,
             settlement.due_at.timestamp() if settlement.due_at else None,
             None if waits else at,
             settlement.text,
             int(settlement.counts),
-            int(waits and settlement.outcome == "unsure"),
             int(settlement.plain),
             settlement.sent,
+            settlement.outcome,
+            int(waits and settlement.outcome == "unsure"),
             number,
         ),
     )
@@ -667,8 +724,8 @@ def _purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
     for statement, when in (
         ("DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?)", at),
         (
-            "DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.received_at < ? AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries d WHERE d.event_id = e.id) LIMIT ?)",
+            "DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.received_at < ? AND e.state <> 'stuck' "
+            "AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id) LIMIT ?)",
             at,
         ),
         (

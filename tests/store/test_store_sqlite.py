@@ -1,0 +1,296 @@
+"""What is SQLite's own: one file, one writer, group commit, plans, and everything that can be wrong with a file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import StoreUnavailable
+from bridge.store import open_store, sqlite
+from bridge.store.base import Store
+from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, settled
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "bridge.db"
+
+
+async def opened(path: Path, *, worker: bool = False) -> Store:
+    return await open_store(f"sqlite:///{path}", worker=worker)
+
+
+def python(code: str, *args: object, **more: object) -> subprocess.Popen[str]:
+    """Run `code` in a process of its own, from the project's folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        **more,  # type: ignore[call-overload]
+    )
+
+
+# -- one sync for all that waits
+
+
+async def test_two_hundred_at_once_are_few_transactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    real = sqlite._transaction
+
+    def counting(db: sqlite3.Connection, batch: list[sqlite._Job]) -> list[sqlite._Answer]:
+        commits.append(len(batch))
+        return real(db, batch)
+
+    monkeypatch.setattr(sqlite, "_transaction", counting)
+    store = await opened(path)
+    await asyncio.gather(*(store.accept(arrival(event(n), f"k{n}"), ALL) for n in range(200)))
+    await store.close()
+    assert sum(commits) == 200
+    assert len(commits) <= 5
+
+
+async def test_an_answer_is_on_the_disk_before_it_is_given(path: Path) -> None:
+    """A process is killed at once after each answer: what it has answered is there."""
+    code = """
+        import asyncio, os, signal, sys
+        from bridge.store import open_store
+        from tests.arrivals import ALL, arrival, event
+
+        async def main():
+            store = await open_store("sqlite:///" + sys.argv[1])
+            made = (store.accept(arrival(event(n), f"k{n}"), ALL) for n in range(50))
+            for one in asyncio.as_completed(list(made)):
+                os.write(1, ((await one).id + "\\n").encode())
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(main())
+    """
+    process = python(code, path)
+    answered = process.communicate()[0].split()
+    assert process.returncode == -signal.SIGKILL
+    assert len(answered) == 1
+    store = await opened(path)
+    assert await store.event(answered[0]) is not None
+    await store.close()
+
+
+@pytest.mark.skipif(not Path("/usr/bin/strace").exists(), reason="no strace")
+def test_every_answer_comes_after_a_sync(path: Path) -> None:
+    code = """
+        import asyncio, os, sys
+        from bridge.store import open_store
+        from tests.arrivals import ALL, arrival, event
+
+        async def main():
+            store = await open_store("sqlite:///" + sys.argv[1])
+            for number in range(10):
+                os.write(1, b"begin")
+                await store.accept(arrival(event(number), f"k{number}"), ALL)
+                os.write(1, b"answered")
+
+        asyncio.run(main())
+    """
+    command = ["strace", "-f", "-e", "trace=fsync,fdatasync,write", "-o", f"{path}.trace", sys.executable, "-c"]
+    ran = subprocess.run([*command, textwrap.dedent(code), str(path)], cwd=ROOT, check=False, capture_output=True)
+    if b"Operation not permitted" in ran.stderr:
+        pytest.skip("strace may not trace here")
+    assert ran.returncode == 0, ran.stderr
+    calls = Path(f"{path}.trace").read_text().splitlines()
+    answers = [number for number, call in enumerate(calls) if '"answered' in call]
+    begins = [number for number, call in enumerate(calls) if '"begin' in call]
+    assert len(answers) == len(begins) == 10
+    for begin, answer in zip(begins, answers, strict=True):
+        assert any("sync(" in call for call in calls[begin:answer]), "an answer was given before the sync"
+
+
+# -- plans
+
+
+async def test_the_claim_uses_its_partial_indexes_and_scans_nothing(path: Path) -> None:
+    await (await opened(path)).close()
+    db = sqlite3.connect(path)
+    numbers = {
+        "CLAIM": ("builds", 0.0, 0.0, 4),
+        "EXPIRE": ("builds", 0.0, 0.0),
+        "NEXT_DUE": ("builds",),
+        "NEXT_LEASE": ("builds",),
+        "FOLD": (0.0, "", "lane", "message", 1, 1),
+        "LOAD": (1,),
+    }
+    plans = {
+        name: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {getattr(sqlite, name)}", values)]
+        for name, values in numbers.items()
+    }
+    db.close()
+    for name, steps in plans.items():
+        assert not [step for step in steps if step.startswith("SCAN")], (name, steps)
+    assert any("deliveries_due (destination=?" in step for step in plans["CLAIM"])
+    assert any("deliveries_lane (lane=? AND id<?)" in step for step in plans["CLAIM"])
+    assert any("deliveries_leased (destination=?" in step for step in plans["EXPIRE"])
+
+
+async def test_a_long_history_does_not_slow_the_claim(path: Path) -> None:
+    """What is settled is in no index that the claim reads: it looks at as many rows as there are waiting."""
+    store = await opened(path)
+    await asyncio.gather(*(store.accept(arrival(event(n), f"k{n}"), ALL) for n in range(300)))
+    for held in await store.claim("builds", NOON, LEASE, 300):
+        await store.settle(settled(held))
+    await store.accept(arrival(event(999), "last"), ALL)
+    await store.close()
+    db = sqlite3.connect(path)
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    db.set_progress_handler(count, 1)
+    found = db.execute(sqlite.CLAIM, ("builds", NOON.timestamp(), NOON.timestamp() + 9, 4)).fetchall()
+    db.close()
+    assert len(found) == 1
+    assert steps < 200
+
+
+# -- another process
+
+
+async def test_a_locked_database_refuses_after_the_busy_timeout_and_recovers(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", sqlite.timedelta(milliseconds=50))
+    store = await opened(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.accept(arrival(event(1), "a"), ALL)
+    with pytest.raises(StoreUnavailable):
+        await store.ready()
+    assert await store.events(limit=9) == [], "reading goes on"
+    other.execute("ROLLBACK")
+    other.close()
+    await store.ready()
+    assert not (await store.accept(arrival(event(1), "a"), ALL)).duplicate
+    await store.close()
+
+
+async def test_a_short_lock_is_waited_for(path: Path) -> None:
+    store = await opened(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    accepting = asyncio.create_task(store.accept(arrival(event(1), "a"), ALL))
+    await store.events(limit=1)  # a round trip through a thread: the writer stands before the lock by now
+    other.execute("COMMIT")
+    other.close()
+    assert (await accepting).state == "routed"
+    await store.close()
+
+
+# -- a full disk
+
+
+async def test_a_full_disk_refuses_and_is_not_ready_and_recovers_without_a_restart(path: Path) -> None:
+    code = """
+        import asyncio, resource, signal, sys
+        from bridge.errors import StoreUnavailable
+        from bridge.store import open_store
+        from tests.arrivals import ALL, arrival, event
+
+        async def main():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            store = await open_store("sqlite:///" + sys.argv[1])
+            await store.accept(arrival(event(1), "a"), ALL)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            for work in (store.accept(arrival(event(2), "b"), ALL), store.ready()):
+                try:
+                    await work
+                except StoreUnavailable as error:
+                    print("refused", error)
+            print(len(await store.events(limit=9)), "to be read")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            await store.ready()
+            print((await store.accept(arrival(event(2), "b"), ALL)).duplicate)
+            await store.close()
+
+        asyncio.run(main())
+    """
+    said = python(code, path).communicate()[0].splitlines()
+    assert [line.split(":")[0] for line in said] == ["refused the database takes no writes"] * 2 + [
+        "1 to be read",
+        "False",
+    ]
+    store = await opened(path)
+    assert len(await store.events(limit=9)) == 2
+    await store.close()
+
+
+# -- a file that is none
+
+
+async def test_a_database_that_cannot_be_opened_says_so_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"away/bridge\.db"):
+        await opened(tmp_path / "away" / "bridge.db")
+    with pytest.raises(StoreUnavailable, match="cannot open the database"):
+        await opened(tmp_path)
+    (tmp_path / "text.db").write_text("this is no database, but a text of some length. " * 100)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await opened(tmp_path / "text.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_database_that_may_not_be_written_says_so(path: Path) -> None:
+    await (await opened(path)).close()
+    path.chmod(0o400)
+    with pytest.raises(StoreUnavailable):
+        await opened(path, worker=True)
+
+
+async def test_two_processes_that_start_together_take_turns_at_the_schema(path: Path) -> None:
+    stores = await asyncio.gather(*(opened(path, worker=True) for _ in range(4)))
+    for store in stores:
+        await store.ready()
+        await store.close()
+
+
+async def test_what_cannot_be_read_back_is_dead_and_holds_nobody_up(path: Path) -> None:
+    store = await opened(path)
+    await store.accept(arrival(event(1), "a"), LIVING)
+    await store.accept(arrival(event(2), "b"), LIVING)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE deliveries SET target = '{}' WHERE id = 1")
+    db.commit()
+    db.close()
+    (good,) = await store.claim("builds", NOON, LEASE, 9)
+    assert good.event.title == "run 2 running"
+    assert (await store.depths())["builds"].dead == 1
+    await store.close()
+
+
+async def test_a_claim_that_was_given_up_leaves_nothing_leased(path: Path) -> None:
+    store = await opened(path)
+    await store.accept(arrival(event(1), "a"), ALL)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    first = asyncio.create_task(store.ready())
+    await asyncio.sleep(0)
+    await store.events(limit=1)  # the writer waits for the lock with the first job
+    claiming = asyncio.create_task(store.claim("builds", NOON, LEASE, 9))
+    await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.gather(claiming, return_exceptions=True)
+    other.execute("COMMIT")
+    other.close()
+    await first
+    assert len(await store.claim("builds", NOON, LEASE, 9)) == 1
+    await store.close()
