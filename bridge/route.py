@@ -276,6 +276,7 @@ def names(event: Event) -> dict[str, Any]:
     values |= {
         "event": event,
         "task": task and task.name,
+        "step": task and task.step,
         "label": event.labels,
         "run": run,
         "attempt": (run.attempt if run else None) or 1,
