@@ -53,9 +53,10 @@ rules:
     mention: author
 """
 
-PAUSE = 1.3  # seconds between events, so that one can read along
+PAUSE = 1.0  # seconds between events, so that one can read along
 PAUSE_ONCE = 0.12
 DRAIN_WITHIN = 30.0  # seconds
+JOBS = ("lint", "test", "docs")
 STORY_BEGAN = timedelta(minutes=15)  # ago: its clock runs faster than ours
 
 
@@ -173,9 +174,13 @@ def story(now: datetime) -> Iterator[Step]:
         clock, number=42, branch="main", sha="9a1b2c3", title="Read settings from the environment", author="octocat"
     )
     yield feature.run("is queued", "queued")
+    for name in JOBS[:2]:
+        yield feature.job(f"{name} is queued", name, "queued")
     yield feature.run("is running", "in_progress")
-    yield feature.job("lint passes", "lint", "success")
     yield main.run("is queued", "queued")
+    for name in JOBS:
+        yield main.job(f"{name} is queued", name, "queued")
+    yield feature.job("lint passes", "lint", "success")
     yield main.run("is running", "in_progress")
     yield main.job("lint passes", "lint", "success")
     yield feature.job("test passes", "test", "success")
@@ -186,15 +191,20 @@ def story(now: datetime) -> Iterator[Step]:
     cirrus = _Cirrus(clock)
     yield cirrus.build("begins", "EXECUTING", "CREATED")
     yield cirrus.task("FreeBSD is running", 1, "freebsd", "EXECUTING")
+    yield cirrus.task("macOS is running", 2, "macos", "EXECUTING")
     yield cirrus.task("macOS passes", 2, "macos", "COMPLETED")
     yield cirrus.task("FreeBSD fails", 1, "freebsd", "FAILED")
     yield cirrus.build("fails", "FAILED", "EXECUTING")
     again = main.again()
     yield again.run("is re-run", "queued")
+    for name in JOBS:
+        yield again.job(f"{name} is queued", name, "queued")
     yield again.run("is running again", "in_progress")
+    yield again.job("lint passes", "lint", "success")
     yield cirrus.task("FreeBSD is re-run", 3, "freebsd", "EXECUTING")
     yield cirrus.build("is running again", "EXECUTING", "FAILED")
     yield again.job("test passes", "test", "success")
+    yield again.job("docs pass", "docs", "success")
     yield again.run("passes: main is fixed", "completed", "success")
     yield cirrus.task("FreeBSD passes", 3, "freebsd", "COMPLETED")
     yield cirrus.build("passes: main is fixed", "COMPLETED", "EXECUTING")
@@ -205,7 +215,7 @@ class _Clock:
         self._now = now
 
     def tick(self) -> datetime:
-        self._now += timedelta(seconds=17)
+        self._now += timedelta(seconds=11)
         return self._now
 
 
@@ -263,12 +273,14 @@ class _Actions:
         body = {"action": status, "workflow_run": workflow_run, "workflow": {"name": "CI"}}
         return Step("github", f"#{self._number} on {self._branch} {says}", body | _SENDER)
 
-    def job(self, says: str, name: str, conclusion: str, failed_step: str | None = None) -> Step:
+    def job(self, says: str, name: str, state: str, failed_step: str | None = None) -> Step:
+        """Return the event of a job that is queued, or ended as `state` says."""
         began, ended = self._clock.tick(), self._clock.tick()
+        queued = state == "queued"
         steps = [{"name": "Set up job", "status": "completed", "conclusion": "success", "number": 1}]
         if failed_step:
             steps.append({"name": failed_step, "status": "completed", "conclusion": "failure", "number": 2})
-        job_id = self._id * 100 + self._attempt * 10 + len(name)
+        job_id = self._id * 100 + self._attempt * 10 + JOBS.index(name)
         workflow_job = {
             "id": job_id,
             "run_id": self._id,
@@ -277,15 +289,15 @@ class _Actions:
             "head_branch": self._branch,
             "head_sha": self._sha,
             "name": name,
-            "status": "completed",
-            "conclusion": conclusion,
+            "status": "queued" if queued else "completed",
+            "conclusion": None if queued else state,
             "html_url": f"https://github.com/acme/app/actions/runs/{self._id}/job/{job_id}",
             "created_at": _iso(began),
             "started_at": _iso(began),
-            "completed_at": _iso(ended),
-            "steps": steps,
+            "completed_at": None if queued else _iso(ended),
+            "steps": [] if queued else steps,
         }
-        body = {"action": "completed", "workflow_job": workflow_job}
+        body = {"action": "queued" if queued else "completed", "workflow_job": workflow_job}
         return Step("github", f"#{self._number} on {self._branch}: {says}", body | _SENDER)
 
 

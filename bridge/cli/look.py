@@ -239,6 +239,9 @@ def _show_delivery(item: StoredDelivery) -> None:
         click.echo(f"  due: {_iso(item.due_at)}")
     if item.text:
         click.echo(f"  {one_line(item.text)}")
+    if item.sent:
+        said = "".join(span["text"] for span in json.loads(item.sent)["title"])
+        click.echo(f"  said: {one_line(said)}")
     for one in item.history:
         click.echo(f"  {_iso(one.at)}  {one.outcome}  {one.seconds:.3f} s  {one_line(one.text)}")
 
