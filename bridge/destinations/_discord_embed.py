@@ -144,10 +144,12 @@ def _line(spans: Spans, room: _Room, newline: str = "\n") -> str:
 
 
 def _piece(span: Span, room: _Room, newline: str) -> str:
+    if room.left <= 0:
+        return ""
     address = web_url(span.link)
     if address and len(address) > room.left // 2:
         address = None
-    text = re.sub(r"[ \t]*\n\s*", "\n", _clean(span.text))
+    text = re.sub(r"[ \t]*\n\s*", "\n", _clean(span.text[: 4 * room.left]))
     marks = "".join(mark for mark, wanted in (("**", span.bold), ("*", span.italic), ("~~", span.strike)) if wanted)
 
     def written(part: str) -> str:

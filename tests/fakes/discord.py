@@ -89,9 +89,9 @@ class FakeDiscord:
         app.router.add_route("*", "/api/webhooks/{id}/{token}", self._webhook)
         app.router.add_patch("/api/webhooks/{id}/{token}/messages/{message}", self._webhook)
         app.router.add_get("/elsewhere", self._page)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.port = self._runner.addresses[0][1]
         return self
 

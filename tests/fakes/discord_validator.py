@@ -79,6 +79,4 @@ def _need(fits: bool, text: str) -> None:
 @cache
 def _validator(name: str) -> jsonschema.Draft202012Validator:
     schema = json.loads(SHARED_SCHEMA.read_text())
-    return jsonschema.Draft202012Validator(
-        {"$ref": f"#/components/schemas/{name}", "components": schema["components"]}
-    )
+    return jsonschema.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": schema["components"]})
