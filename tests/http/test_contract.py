@@ -186,6 +186,22 @@ async def test_cirrus_an_exact_replay_at_any_later_point_says_nothing(ci: Cirrus
         assert await ci.owed() == owed
 
 
+async def test_cirrus_a_replay_of_a_delivery_that_was_a_duplicate_says_nothing_either(ci: Cirrus) -> None:
+    await ci.build("COMPLETED", "EXECUTING", 1)
+    assert await ci.build("COMPLETED", "EXECUTING", 2) == "duplicate"
+    await ci.build("EXECUTING", "COMPLETED", 3)
+    assert await ci.build("COMPLETED", "EXECUTING", 2) == "duplicate"
+    assert await ci.owed() == 2
+
+
+async def test_cirrus_a_replay_is_a_duplicate_after_its_run_is_forgotten(ci: Cirrus) -> None:
+    await ci.build("COMPLETED", "EXECUTING", 1)
+    store = ci.client.bridge._require_store()
+    assert isinstance(store, SqliteStore)
+    await store._write(lambda db: db.execute("DELETE FROM runs"))
+    assert await ci.build("COMPLETED", "EXECUTING", 1) == "duplicate"
+
+
 async def test_cirrus_a_forged_newer_time_in_a_state_that_does_not_change_is_a_duplicate(ci: Cirrus) -> None:
     await ci.build("EXECUTING", "CREATED", 1)
     assert await ci.build("EXECUTING", "CREATED", 50) == "duplicate"
