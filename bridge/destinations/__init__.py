@@ -66,6 +66,4 @@ DESTINATIONS: dict[str, DestinationModule] = {
 }
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset(
-    "teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split()
-)
+PLANNED = frozenset("teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split())
