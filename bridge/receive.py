@@ -26,7 +26,7 @@ from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadabl
 from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
 from bridge.fold import fold_run, fold_track, run_key
 from bridge.observe import log
-from bridge.route import Rule, route
+from bridge.route import Rule, route, steady, worth_asking
 from bridge.sources import SOURCES
 from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
 from bridge.verify import REFUSED
@@ -35,6 +35,7 @@ READ_WITHIN = timedelta(seconds=10)
 RETRY_AFTER = timedelta(seconds=30)
 LARGE = 256 * 1024  # bytes; bodies of strangers are in memory until their signature is seen to be wrong,
 LARGE_AT_ONCE = 8  # so only so many are read at a time that are larger
+REMEMBERED = 1_000  # repositories (of each source and kind) whose rules are known without asking
 KEPT_HEADERS = ("content-type", "user-agent", "x-request-id")
 
 
@@ -43,6 +44,17 @@ class Deciding:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
+        self._asked: dict[tuple[object, ...], tuple[Rule, ...]] = {}
+
+    def _rules_for(self, event: Event) -> tuple[Rule, ...]:
+        """Return the rules worth asking, remembered by repository and the like."""
+        key = steady(event)
+        found = self._asked.get(key)
+        if found is None:
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            found = self._asked[key] = worth_asking(self.rules, event)
+        return found
 
     def run_key(self, event: Event) -> str | None:
         return run_key(event)
@@ -58,7 +70,7 @@ class Deciding:
         targets: dict[str, Target] = {}
         rules: tuple[str, ...] = ()
         if first.news:
-            routing = route(self.rules, event)
+            routing = route(self._rules_for(event), event)
             targets = {target.key: target for target in routing.targets}
             rules = routing.matched
         state: EventState = ("routed" if rules else "unrouted") if first.news else "unchanged"

@@ -391,6 +391,27 @@ class Routing:
         return tuple(verdict.rule for verdict in self.verdicts if verdict.matched)
 
 
+STEADY = frozenset({"source", "kind", "repository"})
+"""Keys of `match` that look at nothing but what `steady` returns: the same for most events of one repository."""
+
+
+def steady(event: Event) -> tuple[str, str, Kind, str | None]:
+    return event.source, event.type, event.kind, event.repository
+
+
+def worth_asking(rules: Sequence[Rule], event: Event) -> tuple[Rule, ...]:
+    """Return the rules that may want an event with this one's source, kind and repository, in their order.
+
+    Whoever remembers the answer by `steady` need not ask hundreds of rules about other repositories for every event.
+    """
+    return tuple(
+        rule
+        for rule in rules
+        if (rule.names_kind or event.kind in HEARD_UNASKED)
+        and all(wanted.holds(event) for wanted in rule.conditions if wanted.key in STEADY)
+    )
+
+
 def judge(rule: Rule, event: Event) -> Verdict:
     """Return whether `rule` wants `event`, and if not, the first reason in the order of its file."""
     if not rule.names_kind and event.kind not in HEARD_UNASKED:
