@@ -231,7 +231,8 @@ class Bridge:
                 config = await asyncio.to_thread(configuration.load, self._config_path, self._environ)
             except ConfigError as error:
                 for found in error.problems:
-                    log.error("config.refused", problem=str(found))
+                    if not found.warning:
+                        log.error("config.refused", problem=str(found))
                 self._loaded(ok=False)
                 return False
             self.config = config
