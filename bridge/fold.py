@@ -45,7 +45,7 @@ class FoldedRun:
     """An event merged with its run.
 
     `news`: rules should hear of it. `moved`: the run looks different now, so its living messages must be edited.
-    `track` is the key of the track that the event's result belongs to, or None when it is no result.
+    `track` is the key of the track that the event's result belongs to, or None when it is no result or no news.
     """
 
     event: Event
@@ -152,7 +152,8 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
         tasks=_with_tasks(_begun_tasks(event, run) if fresh else run.tasks, event.tasks),
         sent_at=max(filter(None, (sent_at, run.sent_at)), default=None),
     )
-    return FoldedRun(merged, run, news, moved=True, track=track_key(merged) if merged.status.finished else None)
+    track = track_key(merged) if news and merged.status.finished else None
+    return FoldedRun(merged, run, news, moved=True, track=track)
 
 
 _MEANING = ("change", "failing_since", "failures", "overtaken_by")

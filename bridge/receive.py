@@ -61,7 +61,7 @@ class Deciding:
 
     def first(self, event: Event, run: Run | None, *, repeat: bool, sent_at: datetime | None) -> First:
         folded = fold_run(event, run, repeat=repeat, sent_at=sent_at)
-        return First(folded.event, folded.run, folded.news, folded.moved, folded.track if folded.news else None)
+        return First(folded.event, folded.run, folded.news, folded.moved, folded.track)
 
     def second(self, first: First, track: Track | None) -> Decision:
         event, run, after = first.event, first.run, None
@@ -93,7 +93,7 @@ def _follow(
             continue
         opened = following.setdefault(key, replace(target, mention=()))
         threaded = target.thread or opened.thread
-        if news and threaded and event.change is not None and event.status.finished and event.task is None:
+        if news and threaded and event.change is not None:
             reply = replace(target, live=False, thread=True, reply=True)
             targets[reply.key] = reply
     return targets, replace(run, following=tuple(following.values()))

@@ -147,6 +147,10 @@ def test_running_after_success_is_history_whatever_its_time() -> None:
     assert _states(run_event("success", 2), run_event("running", 3))[-1] == ("success", 1, False)
 
 
+def test_who_counts_attempts_has_ended_whatever_the_clock_says() -> None:
+    assert _states(run_event("running", 5), run_event("success", 3))[-1] == ("success", 1, True)
+
+
 def test_of_two_results_of_one_attempt_the_later_counts() -> None:
     success, failure = run_event("success", 2), run_event("failure", 3)
     assert _states(success, failure) == [("success", 1, True), ("failure", 1, True)]
@@ -167,6 +171,7 @@ def test_the_same_result_with_newer_words_is_shown_and_is_no_news() -> None:
     folding.add(run_event("success", 3, description="85 % covered"))
     assert folding.last is not None
     assert (folding.last.news, folding.last.moved, folding.last.run) == (False, True, folding.run)
+    assert folding.last.track is None, "and it is not compared again"
     assert folding.run.event.description == "85 % covered"
     assert (folding.run.event.change, folding.run.event.failures) == (Change.FIXED, 2)
 
@@ -197,6 +202,17 @@ def test_a_replaced_attempt_still_tells_what_does_not_belong_to_the_attempt() ->
     assert folding.run is not None
     assert folding.run.event.title == "Count retries once"
     assert (folding.run.event.facts, folding.run.event.started_at) == ((), None)
+
+
+def test_tasks_that_a_replaced_attempt_brings_late_are_history() -> None:
+    tasks = (task_event("1", "failure", 1).task,)
+    assert Folding(run_event("running", 5, attempt=2), run_event("failure", 2, tasks=tasks)).tasks == {}
+
+
+def test_the_beginning_of_an_attempt_is_kept_for_its_end() -> None:
+    folding = Folding(run_event("running", 1, started_at=clock(0)), run_event("success", 2))
+    assert folding.run is not None
+    assert folding.run.event.started_at == clock(0)
 
 
 def test_who_pressed_rerun_is_forgotten_with_the_attempt() -> None:
@@ -398,6 +414,20 @@ def test_another_result_whose_restart_was_lost_is_a_new_attempt() -> None:
     assert folding.state == ("success", 2)
 
 
+def test_old_bytes_of_a_worse_result_change_no_later_one() -> None:
+    failed = build_event("failure", "running")
+    folding = Folding(CREATED, failed, COMPLETED)
+    folding.add(failed, repeat=True)
+    assert (folding.state, folding.news[-1]) == (("success", 2), False)
+
+
+def test_a_task_that_the_build_itself_has_listed_is_no_rerun() -> None:
+    listed = tuple(build_task(name, "running", 2, created=2).task for name in ("1", "2"))
+    folding = Folding(build_task("0", "success", 1, created=1), build_event("success", "running", tasks=listed))
+    folding.add(build_task("2", "running", 3, created=2))
+    assert folding.state == ("success", 1)
+
+
 def test_an_unsigned_clock_only_holds_back() -> None:
     folding = Folding()
     folding.add(CREATED, sent=1)
@@ -509,8 +539,11 @@ def test_a_new_attempt_drops_the_tasks_of_the_old_one() -> None:
 
 
 def test_tasks_of_the_second_attempt_may_come_before_its_run() -> None:
-    folding = Folding(task_event("1", "failure", 1), run_event("failure", 2, title="Count retries once"))
+    page = "https://ci.example.com/runs/7001"
+    folding = Folding(task_event("1", "failure", 1), run_event("failure", 2, title="Count retries once", url=page))
     folding.add(task_event("2", "queued", 3, attempt=2))
+    assert folding.run is not None
+    assert folding.run.event.url == page
     assert (folding.state, folding.tasks) == (("queued", 2), {"2": "queued"})
     folding.add(run_event("failure", 2), task_event("1", "failure", 1))
     assert (folding.state, folding.tasks) == (("queued", 2), {"2": "queued"}), "the first attempt is history"
@@ -583,6 +616,14 @@ def test_two_labels_of_one_moment_are_two_things() -> None:
         for labels in (("bug",), ("bug", "urgent"))
     )
     assert Folding(one, two).news == [True, True]
+
+
+def test_bytes_seen_before_are_no_news_even_when_their_mark_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "MARKS", 1)
+    first, second = (run_event("unknown", i, kind=Kind.AUDIT) for i in range(2))
+    folding = Folding(first, second)
+    folding.add(first, repeat=True)
+    assert folding.news == [True, True, False]
 
 
 def test_what_happened_once_remembers_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:

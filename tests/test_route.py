@@ -120,6 +120,7 @@ def test_the_table_of_patterns_is_read() -> None:
         ("a.c", "abc", False),
         ("a\nb", "a\nb", True),
         ("a*", "a\nb", True),
+        ("**b", "a\n/b", True),
         ("***", "a/b", True),
         ("[a&&b]", "&", True),
         ("[[]", "[", True),
