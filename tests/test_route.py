@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.cli.explain import run_tests
 from bridge.config import load
+from bridge.config.rules import default_rule
 from bridge.event import Change, Event, Kind, RunRef, Status, Target, Task
 from bridge.route import (
     HEARD_UNASKED,
@@ -30,6 +31,7 @@ from bridge.route import (
     names,
     route,
     suggest,
+    worth_asking,
 )
 
 PAGE = (Path(__file__).parents[1] / "docs" / "rules.md").read_text("utf-8")
@@ -308,6 +310,15 @@ def test_the_branch_of_a_fork_is_seen_only_by_rules_that_speak_of_forks() -> Non
     assert matches(an_event(branch="main", pull_request=7), branch="main")
 
 
+def test_the_rule_that_stands_in_for_none_means_the_repositorys_own_default_branch() -> None:
+    default = default_rule("builds")
+    event = an_event(branch="trunk", default_branch="trunk", change=Change.BROKEN)
+    assert judge(default, event).matched
+    assert judge(default, event.with_(default_branch=None)).matched
+    for other in ({"branch": "topic"}, {"fork": True}, {"pull_request": 7}, {"change": Change.STILL_FAILING}):
+        assert not judge(default, event.with_(**other)).matched, other
+
+
 # -- if ----------------------------------------------------------------------------------------------------------------
 
 
@@ -556,6 +567,8 @@ def test_any_event_is_judged_by_every_rule_as_by_each_alone(event: Event) -> Non
     stops = [i for i, rule in enumerate(alone) if rule.stop]
     heard = alone[: stops[0] + 1] if stops else alone
     assert routing.matched == tuple(rule.name for rule in heard)
+    asked = route(worth_asking(RULES, event), event)
+    assert (asked.matched, asked.targets) == (routing.matched, routing.targets), "the others could not have matched"
     assert len(routing.verdicts) == len(RULES)
     assert all(verdict.matched or (verdict.failed and str(verdict)) for verdict in routing.verdicts)
     assert {name for target in routing.targets for name in target.rules} == set(routing.matched)

@@ -26,7 +26,7 @@ from bridge.sources import PLANNED, SOURCES
 
 T = TypeVar("T")
 
-ON_DEFAULT_BRANCH = "not pull_request and (branch == default_branch or not default_branch)"
+ON_DEFAULT_BRANCH = "not pull_request and not fork and (branch == default_branch or not default_branch)"
 """Some senders do not tell the default branch; then every branch counts."""
 
 _LONGEST_IF = 2_000
