@@ -56,9 +56,12 @@ def dump(value: Any) -> bytes:
     return _encode(value)
 
 
+_NO_LINK = re.compile(r'[\x00-\x20<>"\\^`{|}\x7f]')
+
+
 def web_url(value: str | None) -> str | None:
     """Return `value` when it is an absolute http(s) address that may be shown as a link, else None."""
-    if not value or len(value) > 2_000 or any(char <= " " or char in '<>"\\^`{|}\x7f' for char in value):
+    if not value or len(value) > 2_000 or _NO_LINK.search(value):
         return None
     try:
         parts = urlsplit(value)
@@ -74,7 +77,10 @@ def clean(value: str | None, limit: int = 4_000) -> str | None:
     """Return foreign text without control characters and lone surrogates, shortened, or None when nothing is left."""
     if not value:
         return None
-    text = _CONTROL.sub("\ufffd", value[: limit + 1].replace("\x00", "")).strip()
+    text = value[: limit + 1]
+    if not text.isprintable():  # most texts are, and that is known quickly
+        text = _CONTROL.sub("\ufffd", text.replace("\x00", ""))
+    text = text.strip()
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return text or None

@@ -10,9 +10,10 @@ Nothing here knows a sender, a chat, a clock or a file. All times are aware and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 
@@ -151,7 +152,13 @@ class Event:
         return self.pull_request is not None or bool(self.fork) or (self.trigger or "").startswith("pull_request")
 
     def with_(self, **changes: Any) -> Event:
-        return replace(self, **changes)
+        """Return a copy with `changes`. Some eight are made per event, and `replace` takes three times as long."""
+        copy = object.__new__(Event)
+        for put, value in zip(_PUTS.values(), _values(self), strict=True):
+            put(copy, value)
+        for name, value in changes.items():
+            _PUTS[name](copy, value)
+        return copy
 
     def public(self) -> dict[str, Any]:
         """Return the event as `--json` and the `webhook` destination show it: plain JSON values, stable names."""
@@ -160,6 +167,9 @@ class Event:
         shown["step"] = self.task.step if self.task else None
         return shown
 
+
+_PUTS = {item.name: getattr(Event, item.name).__set__ for item in fields(Event)}  # past the frozen __setattr__
+_values = attrgetter(*_PUTS)
 
 _INTERNAL = frozenset({"task", "tasks", "restarted", "message"})
 

@@ -268,7 +268,7 @@ def fill(event: Event, known: Event, *, other_attempt: bool = False) -> Event:
             number=event.run.number if event.run.number is not None else known.run.number,
             url=event.run.url or known.run.url,
         )
-    return replace(event, **added)
+    return event.with_(**added)
 
 
 # -- tasks -------------------------------------------------------------------------------------------------------------

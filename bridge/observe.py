@@ -37,7 +37,7 @@ class Redaction:
     def clean(self, value: Any) -> Any:
         if isinstance(value, str):
             value = self._known.sub(HIDDEN, value) if self._known else value
-            return _SHAPES.sub(HIDDEN, value)
+            return _SHAPES.sub(HIDDEN, value) if "://" in value or "xox" in value else value
         if isinstance(value, dict):
             return {key: self.clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):

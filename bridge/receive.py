@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -36,7 +36,8 @@ RETRY_AFTER = timedelta(seconds=30)
 LARGE = 256 * 1024  # bytes; bodies of strangers are in memory until their signature is seen to be wrong,
 LARGE_AT_ONCE = 8  # so only so many are read at a time that are larger
 REMEMBERED = 1_000  # repositories (of each source and kind) whose rules are known without asking
-KEPT_HEADERS = ("content-type", "user-agent", "x-request-id")
+KEPT_HEADERS = frozenset({"content-type", "user-agent"})  # and those that begin with "x-"
+NEVER_KEPT = re.compile("signature|token|secret|auth|forwarded|real-ip")
 
 
 class Deciding:
@@ -273,11 +274,12 @@ async def _body(request: web.Request, limit: int, within: timedelta, large: asyn
     if request.content_length is not None and request.content_length > limit:
         raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
     body = bytearray()
+    in_turn = False
     try:
-        async with asyncio.timeout(within.total_seconds()), AsyncExitStack() as turn:
+        async with asyncio.timeout(within.total_seconds()):
             async for chunk in request.content.iter_any():
-                if len(body) <= LARGE < len(body) + len(chunk):
-                    await turn.enter_async_context(large)
+                if not in_turn and len(body) + len(chunk) > LARGE:
+                    in_turn = await large.acquire()
                 body += chunk
                 if len(body) > limit:
                     raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
@@ -285,6 +287,9 @@ async def _body(request: web.Request, limit: int, within: timedelta, large: asyn
         raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time") from error
     except (OSError, ValueError, web.RequestPayloadError) as error:
         raise _Refused(HTTPStatus.BAD_REQUEST, "the body could not be read") from error
+    finally:
+        if in_turn:
+            large.release()
     return bytes(body)
 
 
@@ -301,6 +306,5 @@ def _kept(headers: Mapping[str, str]) -> dict[str, Any]:
     return {
         name: value[:300]
         for name, value in headers.items()
-        if (name.startswith("x-") or name in KEPT_HEADERS)
-        and not any(word in name for word in ("signature", "token", "secret", "auth", "forwarded", "real-ip"))
+        if (name.startswith("x-") or name in KEPT_HEADERS) and not NEVER_KEPT.search(name)
     }

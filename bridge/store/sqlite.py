@@ -307,7 +307,9 @@ class SqliteStore:
             try:
                 db = db or _connect(self.path)
                 answers = _transaction(db, batch)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # whatever it is, the writer lives on: a dead one would let all callers hang
+                if not isinstance(error, sqlite3.Error | OSError):
+                    log.error("store.failed", error=type(error).__name__, exc_info=True)
                 db = _give_up(db)
                 failure = StoreUnavailable(f"the database takes no writes: {error}")
                 answers = [(job, None, failure) for job in batch]
@@ -851,8 +853,18 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+class _Zips(threading.local):
+    """A compressor per thread: none may be shared, and making one takes as long as compressing a body."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=1).compress
+
+
+_zips = _Zips()
+
+
 def _zip(body: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=1).compress(body)
+    return _zips.compress(body)
 
 
 def _unzip(body: bytes) -> bytes:
