@@ -197,6 +197,16 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
     await store.close()
 
 
+async def test_a_bug_in_the_writer_refuses_and_the_writer_lives_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await opened(path)
+    with monkeypatch.context() as broken:
+        broken.setattr(sqlite, "_transaction", lambda _db, _batch: 1 // 0)
+        with pytest.raises(StoreUnavailable):
+            await store.accept(arrival(event(1), "a"), ALL)
+    assert (await store.accept(arrival(event(1), "a"), ALL)).state == "routed"
+    await store.close()
+
+
 # -- a full disk
 
 
