@@ -44,6 +44,8 @@ def _since(_ctx: click.Context, _param: click.Parameter, value: str | None) -> d
         return datetime.now(UTC) - parse_duration(value)  # type: ignore[no-any-return]
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    except OverflowError as error:
+        raise click.BadParameter(f"{value} is longer ago than there are dates") from error
 
 
 def _listing(command: Any) -> Any:
@@ -125,7 +127,7 @@ def show(item_id: str, *, as_json: bool, body: bool) -> None:
             delivery = await store.delivery(item_id)
             return None, [delivery] if delivery else []
         event = await store.event(item_id)
-        number = int(item_id.lstrip("e")) if item_id.lstrip("e").isdigit() else 0
+        number = int(item_id.lstrip("e")) if item_id.lstrip("e").isdecimal() else 0
         return event, await store.deliveries(limit=1_000, event_id=number) if event else []
 
     event, owed = with_store(find)
@@ -164,13 +166,13 @@ def replay(ids: tuple[str, ...], destination: str | None, since: datetime | None
     async def again(store: Store) -> list[str]:
         wanted = [item for item in ids if not item.startswith("e")]
         for item in ids:
-            if item.startswith("e") and item[1:].isdigit():
+            if item.startswith("e") and item[1:].isdecimal():
                 wanted += [found.id for found in await store.deliveries(limit=1_000, event_id=int(item[1:]))]
         if dead:
             for state in ("dead", "dropped"):
                 found_dead = await store.deliveries(limit=100_000, state=state, destination=destination, since=since)
                 wanted += [found.id for found in found_dead]
-        return await store.replay(sorted(set(wanted), key=lambda name: int(name.lstrip("d") or 0)), datetime.now(UTC))
+        return await store.replay(sorted(set(wanted), key=lambda name: (len(name), name)), datetime.now(UTC))
 
     done = with_store(again)
     if as_json:

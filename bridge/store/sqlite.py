@@ -845,7 +845,7 @@ def _where(given: dict[str, Any], known: dict[str, str]) -> tuple[str, list[Any]
 
 def _number(public_id: Any) -> int:
     """Return the number in ``e12`` or ``d12``; 0, which is nobody's, for anything else."""
-    found = re.fullmatch(r"[ed]?(\d{1,18})", str(public_id))
+    found = re.fullmatch(r"[ed]?([0-9]{1,18})", str(public_id))
     return int(found[1]) if found else 0
 
 
