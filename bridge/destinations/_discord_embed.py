@@ -21,7 +21,7 @@ from bridge.render import native_discord as write
 
 Json = dict[str, Any]
 
-# Discord counts 6,000 over all of an embed's texts; ours are parts of that.
+# Discord counts 6,000 over all of an embed's texts; ours are parts of that, with some left for "and 3 more".
 TITLE, BODY, FIELDS, FOOTER = 256, 3_100, 2_000, 500
 WHOLE, CONTENT, DESCRIPTION, FIELD_NAME, FIELD_VALUE, BUTTON = 6_000, 2_000, 4_096, 256, 1_024, 80
 MAX_EMBEDS, MAX_FIELDS, MAX_BUTTONS, MAX_MENTIONS, MAX_ITEMS = 10, 25, 5, 20, 40
@@ -213,7 +213,6 @@ def _block(block: Block, room: _Room) -> str:
 
 
 def _bullets(block: Bullets, room: _Room) -> Iterator[str]:
-    room.left -= 20  # for the last line
     shown = 0
     for number, item in enumerate(block.items[:MAX_ITEMS], 1):
         room.left -= 5

@@ -276,16 +276,16 @@ class Webhook:
             if not self._session.closed:
                 raise
             raise Transient("bridge is shutting down") from None
-        error = judge(status, headers, answer)
-        if isinstance(error, RateLimited) and not (isinstance(answer, dict) and answer.get("global") is True):
-            error.bucket = self._bucket.key
-        if error:
-            raise error
+        bad = judge(status, headers, answer)
+        if isinstance(bad, RateLimited) and (answer is None or answer.get("global") is not True):
+            bad.bucket = self._bucket.key
+        if bad or answer is None:
+            raise bad or _foreign(status)
         return answer
 
     async def _request(
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None
-    ) -> tuple[int, Mapping[str, str], Any]:
+    ) -> tuple[int, Mapping[str, str], dict[str, Any] | None]:
         import aiohttp
 
         async with self._session.request(
@@ -306,7 +306,7 @@ def _query(thread_id: str | None) -> dict[str, str]:
     return {"with_components": "true", **({"thread_id": thread_id} if thread_id else {})}
 
 
-async def _read(response: aiohttp.ClientResponse) -> Any:
+async def _read(response: aiohttp.ClientResponse) -> dict[str, Any] | None:
     """Return the answer's JSON, None for what is none or has no end."""
     data = b""
     while chunk := await response.content.read(_LARGEST_ANSWER):

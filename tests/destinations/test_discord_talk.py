@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import traceback
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bridge.config import load
 from bridge.destinations import discord
 from bridge.destinations.base import Health
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
@@ -420,6 +422,21 @@ def test_a_thread_is_a_number(thread: str) -> None:
 def test_there_is_no_destination_without_an_address() -> None:
     with pytest.raises(ValidationError, match="url"):
         discord.Options.model_validate({})
+
+
+# -- the page
+
+PAGE = (Path(__file__).parents[2] / "docs/destinations/discord.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("example", re.findall(r"(?s)```yaml\n(.*?)```", PAGE))
+def test_the_page_s_examples_are_right(tmp_path: Path, example: str) -> None:
+    (tmp_path / "config.yaml").write_text(example)
+    load(str(tmp_path / "config.yaml"), {"DISCORD_WEBHOOK_URL": GOOD})
+
+
+def test_the_page_says_what_becomes_of_every_code() -> None:
+    assert [code for code in discord._CODES if f"`{code}`" not in PAGE] == []
 
 
 # -- the whole way
