@@ -77,10 +77,9 @@ def clean(value: str | None, limit: int = 4_000) -> str | None:
     """Return foreign text without control characters and lone surrogates, shortened, or None when nothing is left."""
     if not value:
         return None
-    text = value[: limit + 1]
-    if not text.isprintable():  # most texts are, and that is known quickly
-        text = _CONTROL.sub("\ufffd", text.replace("\x00", ""))
-    text = text.strip()
+    if len(value) <= limit and value.isprintable():  # most texts are short and on one line: that is known quickly
+        return value.strip() or None
+    text = _CONTROL.sub("\ufffd", value[: limit + 1].replace("\x00", "")).strip()
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return text or None
@@ -89,4 +88,6 @@ def clean(value: str | None, limit: int = 4_000) -> str | None:
 def first_line(value: str | None, limit: int = 1_000) -> str | None:
     """Return the first line of foreign text that has something in it, cleaned."""
     text = clean(value, limit)
-    return text.splitlines()[0].strip() or None if text else None
+    if text is None or text.isprintable():
+        return text
+    return text.splitlines()[0].strip() or None
