@@ -29,6 +29,9 @@ from tests.fakes.slack import TOKEN, FakeSlack
 SHIPPED = templates(Path(__file__).parent / "nowhere", Report(""))
 
 
+WITHIN = 30.0  # seconds: a guard for slow machines, never a measure
+
+
 class Clock:
     """Time that passes `factor` times as fast: a minute of backoff is 0.3 s, and nothing has to know."""
 
@@ -123,7 +126,7 @@ class Work:
             at = (self.clock.now() - NOON).total_seconds()
             await self.store.accept(arrival(one, f"k{self._keys}", at), decider)
 
-    async def until(self, true: Callable[[], Awaitable[object]], within: float = 10) -> None:
+    async def until(self, true: Callable[[], Awaitable[object]], within: float = WITHIN) -> None:
         """Return as soon as `true()` holds; it is asked after every settlement."""
         async with asyncio.timeout(within):
             while True:
@@ -132,7 +135,7 @@ class Work:
                     return
                 await self.store.news.wait()
 
-    async def drained(self, within: float = 10) -> list[StoredDelivery]:
+    async def drained(self, within: float = WITHIN) -> list[StoredDelivery]:
         """Return all deliveries, the oldest first, once none waits."""
 
         async def nothing_waits() -> bool:
