@@ -553,6 +553,11 @@ def test_tasks_of_the_second_attempt_may_come_before_its_run() -> None:
     assert folding.run.event.title == "Count retries once"
 
 
+def test_which_task_of_a_second_attempt_arrives_first_does_not_matter() -> None:
+    one, other = task_event("1", "queued", 1, attempt=2), task_event("2", "running", 2, attempt=2)
+    assert Folding(one, other).state == Folding(other, one).state
+
+
 def test_who_started_a_task_again_is_not_the_author_of_the_run() -> None:
     folding = Folding(run_event("failure", 1, author="octocat"))
     folding.add(task_event("2", "queued", 2, attempt=2, author="hubot"))
@@ -657,3 +662,25 @@ def test_a_run_is_its_source_repository_and_id_and_its_tasks_belong_to_it() -> N
         run.with_(kind=Kind.DEPLOYMENT),
     ]
     assert len({run_key(other) for other in (run, *others)}) == 5
+
+
+def test_a_task_that_is_done_over_within_its_run_takes_the_place_of_the_one_before() -> None:
+    """Cirrus CI re-runs a flaky task by itself: a new task of the same name, made after the first had ended."""
+    when = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    run = RunRef(id="42")
+    base = Event(
+        source="cirrus", type="cirrus", kind=Kind.PIPELINE, status=Status.RUNNING, repository="acme/app", run=run
+    )
+
+    def told(task: Task) -> Event:
+        return base.with_(kind=Kind.TASK, status=task.status, task=task)
+
+    failed = Task(id="1", name="test", status=Status.FAILURE, created_at=when, changed_at=when + timedelta(minutes=2))
+    again = Task(id="2", name="test", status=Status.RUNNING, created_at=when + timedelta(minutes=3))
+    twin = Task(id="3", name="test", status=Status.RUNNING, created_at=when)  # a matrix: same name, same time
+    for order in ((failed, again, twin), (again, twin, failed), (twin, failed, again)):
+        state = fold_run(base, None).run
+        for task in order:
+            state = fold_run(told(task), state).run
+        assert state is not None
+        assert {task.id for task in state.tasks} == {"2", "3"}
