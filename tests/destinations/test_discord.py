@@ -24,7 +24,9 @@ from bridge.destinations import discord
 from bridge.event import Change, Kind, Status, Task
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.render import DEFAULT_TEMPLATE, Renderer, View, plain
+from bridge.render.foreign import hide
 from bridge.render.native_discord import GAP, JOINER
+from bridge.render.native_discord import discord as discord_json
 from bridge.render.samples import full
 from tests.fakes.discord_validator import SHARED_SCHEMA, Invalid, check, embed_texts
 from tests.hostile import HOSTILE, TEMPLATES, bare, view, with_bad_addresses
@@ -397,6 +399,17 @@ def test_many_short_parts_fit_too() -> None:
     assert len(embed(message)["fields"]) <= 25
 
 
+def test_many_lines_fit_too() -> None:
+    long = "x" * 9_000
+    body = (Paragraph((Span("x"),)),) * 4_000
+    built(Message(title=(Span(long),), body=body, facts=((long, (Span(long),)),) * 50, footer=(Span(long),)))
+
+
+def test_a_text_is_worth_more_than_a_link_for_which_there_is_no_room() -> None:
+    facts = (("page", (Span("report", link="https://x.example/" + "a" * 1_500),)),)
+    assert embed(Message(title=(Span("t"),), facts=facts))["fields"][0]["value"] == "report"
+
+
 @pytest.mark.parametrize("ordered", [True, False])
 def test_what_says_how_many_are_left_out_fits_too(ordered: bool) -> None:
     long = "x" * 9_000
@@ -495,6 +508,24 @@ def test_own_json_gets_mentions_colour_and_nobody_else() -> None:
     assert body["content"] == f"hello <@{PERSON}>"
     assert body["embeds"][0]["color"] == 0xCF222E
     assert body["allowed_mentions"] == {"parse": [], "users": [PERSON], "roles": []}
+
+
+def test_own_links_lead_to_addresses_only() -> None:
+    body = OWN.render("run", with_bad_addresses("javascript:alert(1)"), "discord").native or {}
+    (one,) = body["embeds"]
+    assert one["description"].startswith("> Fix the parser `main`")
+    assert ("url" in one, "url" in one["author"]) == (False, False)
+
+
+def test_own_links_that_are_no_address_lead_to_the_event_and_pictures_nowhere() -> None:
+    tree = {"embeds": [{"url": hide("x y"), "image": {"url": hide("x y")}, "author": {"icon_url": hide("x y")}}]}
+    assert discord_json(tree, "https://x.example") == {
+        "embeds": [{"url": "https://x.example", "image": {}, "author": {}}]
+    }
+
+
+def test_own_json_can_always_be_encoded() -> None:
+    assert with_native({"content": "a\ud800b"})["content"] == "a?b"
 
 
 def test_own_json_is_cut_to_the_limits() -> None:
