@@ -39,7 +39,7 @@ demo: $(VENV)/.run ## the whole story on this machine, no account needed (ONCE=1
 	@$(BIN)/bridge demo --port $(PORT) $(if $(ONCE),--once)
 
 test: $(VENV)/.dev ## the test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 slow: $(VENV)/.dev ## the suites marked slow: crash, wheel, long fuzzing
 	@$(BIN)/python -m pytest -m slow $(ARGS)

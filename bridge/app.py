@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Literal
 
 import aiohttp
@@ -42,6 +43,7 @@ HEADERS_WITHIN = timedelta(seconds=30)  # aiohttp's keep-alive time is also how 
 SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 50
+ORPHANS_KEPT = timedelta(hours=24)  # how long deliveries wait for a destination that the configuration lost
 
 
 def utc_now() -> datetime:
@@ -151,7 +153,12 @@ class Bridge:
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("background.failed", error=type(error).__name__, exc_info=error)
 
     # -- the routes ----------------------------------------------------------------------------------------------------
 
@@ -182,7 +189,7 @@ class Bridge:
         except StoreUnavailable:
             depths = {}
         now = self._now()
-        for name in self.config.destinations:
+        for name in {*self.config.destinations, *depths}:
             depth = depths.get(name)
             age = max(0.0, (now - depth.oldest).total_seconds()) if depth and depth.oldest else 0.0
             observe.queue_pending.labels(name).set(depth.waiting if depth else 0)
@@ -235,10 +242,13 @@ class Bridge:
                         log.error("config.refused", problem=str(found))
                 self._loaded(ok=False)
                 return False
+            before = self.secrets()
             self.config = config
             self._renderer = Renderer(config.templates)
             self._deciding = Deciding(config.rules)
-            observe.configure(self._environ.get("LOG_FORMAT"), self._environ.get("LOG_LEVEL", "info"), self.secrets())
+            # What is in flight may still speak of the old secrets.
+            known = before | self.secrets()
+            observe.configure(self._environ.get("LOG_FORMAT"), self._environ.get("LOG_LEVEL", "info"), known)
             if self._couriers is not None:
                 await self._couriers.follow(config)
             self._loaded(ok=True)
@@ -261,26 +271,28 @@ class Bridge:
     async def _watch_forever(self) -> None:
         from watchfiles import awatch
 
-        paths = {path for path in configuration.watched_paths(self._config_path, self._environ) if path.exists()}
-        # Folders are watched, not files: editors and platforms replace a file by renaming another.
-        folders = {path if path.is_dir() else path.parent for path in paths}
-        if not folders:
-            return
-        wanted = {str(path.resolve()) for path in paths}
-
-        def ours(_change: object, name: str) -> bool:
-            return any(name == path or name.startswith(f"{path}/") for path in wanted)
-
-        async for _changes in awatch(*folders, watch_filter=ours, recursive=True, step=100, yield_on_timeout=False):
-            await self.reload()
+        while True:
+            paths = configuration.watched_paths(self._config_path, self._environ)
+            folders = _folders(paths)
+            if not folders:
+                return
+            seen = _marks(paths)
+            # Folders are watched, and what the files are now is compared: editors and platforms replace a file by
+            # renaming another, or by pointing a link two folders up somewhere else.
+            async for _changes in awatch(*folders, watch_filter=None, recursive=False, step=100):
+                if _marks(paths) != seen:
+                    await self.reload()
+                    break  # the new text may name other files
 
     async def _purge_forever(self) -> None:
         while True:
             await asyncio.sleep(PURGE_EVERY.total_seconds())
-            before = self._now() - self.config.server.retention
+            store, now = self._require_store(), self._now()
             try:
+                await store.route_stuck(self._deciding)
+                await store.bury(tuple(self.config.destinations), now - ORPHANS_KEPT, now)
                 for _ in range(PURGE_SLICES):
-                    if not await self._require_store().purge(before, 500):
+                    if not await store.purge(now - self.config.server.retention, 500):
                         break
             except StoreUnavailable as error:
                 log.warning("store.unavailable", error=str(error))
@@ -310,6 +322,26 @@ class Bridge:
             label = DESTINATIONS[self.config.destinations[name].type].LABEL
             lines.append(f"{name} ({label}): {state}, {answer.text}")
         return lines
+
+
+def _folders(paths: Iterable[Path]) -> set[Path]:
+    """Return the folders whose changes can change `paths`."""
+    within = (inner for path in paths if path.is_dir() for inner in (path, *path.rglob("*")))
+    return {folder for folder in (*within, *(path.parent for path in paths)) if folder.is_dir()}
+
+
+def _marks(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:
+    """Return what tells one state of the files from another; None for one that is not there."""
+    within = [inner for path in paths if path.is_dir() for inner in path.rglob("*")]
+    return {path: _mark(path) for path in (*paths, *within)}
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 async def _live(_request: web.Request) -> web.Response:
@@ -371,7 +403,7 @@ async def serve(bridge: Bridge, host: str, port: int, *, say: Callable[[str], No
         checking = asyncio.create_task(_tell_health(bridge, say))
         await stopping.wait()
         checking.cancel()
-        await asyncio.gather(checking, return_exceptions=True)
+        await asyncio.gather(checking, *reloads, return_exceptions=True)
         say("stopping: what is in flight ends, the rest stays in the database")
     finally:
         await bridge.stop()

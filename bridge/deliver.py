@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bridge import codec, observe
-from bridge.config import Config, DestinationConfig, Person
+from bridge.config import Config, DestinationConfig, Person, SourceConfig
 from bridge.destinations import DESTINATIONS, Destination
 from bridge.destinations.base import Bucket, Health, Receipt
 from bridge.errors import (
@@ -33,7 +33,7 @@ from bridge.errors import (
 )
 from bridge.event import Event, Run
 from bridge.fold import fill, fill_task
-from bridge.lookups import LOOKUPS
+from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import Message
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
@@ -47,6 +47,7 @@ AT_ONCE = 4  # deliveries of one destination in flight, each of another run
 POLL = 2.0  # seconds; the safety net under the wake-ups, and how soon another process's replay is seen
 LEASE_BEYOND_TIMEOUT = timedelta(seconds=90)
 HOLD_AT_MOST = 30.0  # seconds that a claimed delivery may wait for its rate limit before it is handed back
+BREATH = 0.05  # seconds
 FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
 LOOKUP_WITHIN = 4.0  # seconds
 LOOKUPS_KEPT = 2_000
@@ -94,8 +95,11 @@ class Paces:
 
     def of(self, bucket: Bucket) -> Pace:
         pace = self._paces.get(bucket.key)
-        if pace is None or (pace.per_second, pace.burst) != (bucket.rate.per_second, bucket.burst):
+        if pace is None:
             pace = self._paces[bucket.key] = Pace(bucket.rate.per_second, bucket.burst)
+        # Two destinations may share a limit and be configured differently: the slower one holds for both.
+        pace.per_second = min(pace.per_second, bucket.rate.per_second)
+        pace.burst = min(pace.burst, bucket.burst)
         return pace
 
 
@@ -111,21 +115,20 @@ class Enricher:
 
     async def enrich(self, run: Run) -> Run:
         """Return `run` with what the API adds, or as it is."""
-        lookup = LOOKUPS.get(run.event.type)
-        if lookup is None or not run.seen or run.event.source not in self._config().sources:
+        source = self._config().sources.get(run.event.source)
+        lookup = LOOKUPS.get(source.type) if source is not None else None
+        if source is None or lookup is None or not run.seen or source.type != run.event.type:
             return run
         key = (run.key, run.attempt, run.status.value)
-        if key not in self._kept and time.monotonic() >= self._away.get(run.event.source, 0.0):
+        if key not in self._kept and time.monotonic() >= self._away.get(source.name, 0.0):
             asking = self._asking.get(key)
             if asking is None:
-                asking = self._asking[key] = asyncio.create_task(self._ask(run, key))
+                asking = self._asking[key] = asyncio.create_task(self._ask(run, key, source, lookup))
             await asyncio.shield(asking)
         known = self._kept.get(key)
         return _joined(run, known) if known is not None else run
 
-    async def _ask(self, run: Run, key: tuple[str, int, str]) -> None:
-        source = self._config().sources[run.event.source]
-        lookup = LOOKUPS[source.type]
+    async def _ask(self, run: Run, key: tuple[str, int, str], source: SourceConfig, lookup: LookupModule) -> None:
         result = "failed"
         try:
             async with asyncio.timeout(LOOKUP_WITHIN):
@@ -255,7 +258,11 @@ class Courier:
                 self._flying[task] = delivery
                 task.add_done_callback(self._landed)
             if not claimed:
-                await self._sleep()
+                try:
+                    await self._sleep()
+                except Exception as error:  # the loop must never end by itself
+                    log.error("courier.failed", destination=self.name, error=type(error).__name__, exc_info=True)
+                    await self._wait(self._stopping, STORE_AGAIN)
 
     async def _claim(self) -> list[Claimed]:
         at_once = 1 if self.condition.failures else AT_ONCE  # one by one while the destination is down
@@ -338,11 +345,11 @@ class Courier:
         paces = [self._paces.of(bucket) for bucket in self._buckets(claimed, edit=edit)]
         waited = 0.0
         while (seconds := max((pace.wait(self._steady()) for pace in paces), default=0.0)) > 0:
-            if seconds > HOLD_AT_MOST or self._stopping.is_set():
+            if waited + seconds > HOLD_AT_MOST or self._stopping.is_set():
                 due_at = self._now() + timedelta(seconds=seconds)
                 text = "waits for the rate limit"
                 await self._keep(claimed, Settlement(claimed.id, "pending", self._now(), "released", text, due_at))
-                self._rest(min(seconds, HOLD_AT_MOST))
+                self._rest(BREATH)  # what counts against another limit may go on, but not in a storm of claims
                 return None
             if not await self._wait(self._stopping, seconds):
                 waited += seconds
@@ -369,8 +376,12 @@ class Courier:
         seconds = time.perf_counter() - started
         observe.notification_latency.labels(self._integration).observe(seconds)
         observe.notifications.labels(self.name, self._integration, "edited" if edit else "posted").inc()
+        recovered = self.condition.failures > 0
         self._is(True, "answers")
         await self._delivered(claimed, message, receipt, edit=edit, seconds=seconds)
+        if recovered:  # what failed while it was down goes out now, the oldest first
+            await self._store.hasten(self.name, self._now())
+            self.wake()
 
     async def _ask(self, claimed: Claimed, message: Message, *, edit: bool) -> Receipt:
         """Send or edit; raise DeliveryError and nothing else. A bug in a destination is Transient: nothing is lost."""
@@ -596,6 +607,8 @@ class Couriers:
         self._paces = Paces()
         self._enricher = Enricher(session, config)
         self.couriers: dict[str, Courier] = {}
+        self._leaving: list[Courier] = []  # those that a reload is stopping
+        self._stopped = False
         store.on_owed(self.wake)
 
     def wake(self, destination: str) -> None:
@@ -612,7 +625,13 @@ class Couriers:
         ]
         for courier in gone:
             del self.couriers[courier.name]
+            if courier.name not in config.destinations:
+                log.warning("destination.removed", destination=courier.name)
+        self._leaving += gone
         await asyncio.gather(*(courier.stop() for courier in gone))
+        if self._stopped:
+            return
+        self._leaving = [courier for courier in self._leaving if courier not in gone]
         for name, destination in config.destinations.items():
             if name not in self.couriers:
                 self.couriers[name] = self._courier(destination)
@@ -650,5 +669,6 @@ class Couriers:
             return Health(False, str(error))
 
     async def stop(self) -> None:
-        couriers, self.couriers = list(self.couriers.values()), {}
+        self._stopped = True
+        couriers, self.couriers = [*self.couriers.values(), *self._leaving], {}
         await asyncio.gather(*(courier.stop() for courier in couriers))

@@ -292,6 +292,8 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
         run = replace(run, attempt=attempt, tasks=(), seen=False, event=known)
     old = next((known for known in run.tasks if known.id == task.id), None)
     tasks = _with_tasks(run.tasks, (task,))
+    if not counted:
+        tasks = tuple(one for one in tasks if not any(_done_over(one, other) for other in tasks))
     new = next((known for known in tasks if known.id == task.id), task)
     known = fill(run.event, said)
     if not counted:  # who does not count attempts tells no start of the run either: its first task began it
@@ -363,6 +365,17 @@ def _with_tasks(known: tuple[Task, ...], news: tuple[Task, ...]) -> tuple[Task, 
         elif old is not None:
             tasks[task.id] = _newer_task(old, task)
     return tuple(tasks.values())
+
+
+def _done_over(old: Task, new: Task) -> bool:
+    """Return whether `new` is `old` once more, where nobody counts: of the same name, made after `old` had ended."""
+    return bool(
+        old.name == new.name
+        and old.status.finished
+        and old.changed_at
+        and new.created_at
+        and new.created_at > old.changed_at
+    )
 
 
 def _newer_task(old: Task, new: Task) -> Task:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,6 +51,18 @@ class Redaction:
         return {key: self.clean(value) for key, value in line.items()}
 
 
+def _where_it_broke(_logger: Any, _method: str, line: Any) -> Any:
+    """Show an exception as its frames and its type: its words may be those of a stranger."""
+    found = line.pop("exc_info", None)
+    error = sys.exc_info()[1] if found is True else found
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        line["exception"] = f"{frames}{type(error).__name__}"
+    return line
+
+
 def configure(form: str | None, level: str, secrets: Iterable[str] = ()) -> None:
     """Set up logging on stderr: `form` "json" or "console" (default: console on a terminal)."""
     json_lines = form == "json" or (form != "console" and not sys.stderr.isatty())
@@ -63,7 +76,7 @@ def configure(form: str | None, level: str, secrets: Iterable[str] = ()) -> None
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _where_it_broke,
         Redaction(secrets),
     ]
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)

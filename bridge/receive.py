@@ -74,9 +74,9 @@ class Deciding:
             routing = route(self._rules_for(event), event)
             targets = {target.key: target for target in routing.targets}
             rules = routing.matched
-        state: EventState = ("routed" if rules else "unrouted") if first.news else "unchanged"
         if run is not None:
             targets, run = _follow(targets, run, event, news=first.news, moved=first.moved)
+        state: EventState = ("routed" if rules or targets else "unrouted") if first.news else "unchanged"
         return Decision(event, run, after, state, rules, tuple(targets.values()))
 
 
@@ -92,11 +92,14 @@ def _follow(
     for key, target in tuple(targets.items()):
         if not target.live:
             continue
-        opened = following.setdefault(key, replace(target, mention=()))
-        threaded = target.thread or opened.thread
-        if news and threaded and event.change is not None:
+        opened = following.get(key)
+        if opened is None:
+            following[key] = replace(target, mention=())
+        elif news and event.change is not None and (target.thread or opened.thread):
+            # An edit notifies nobody: the result is said in the thread, too, and there whoever is to be named.
             reply = replace(target, live=False, thread=True, reply=True)
             targets[reply.key] = reply
+            targets[key] = replace(target, mention=())
     return targets, replace(run, following=tuple(following.values()))
 
 

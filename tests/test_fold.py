@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge import codec, fold
-from bridge.event import Change, Event, Kind, Run, RunRef, Status
+from bridge.event import Change, Event, Kind, Run, RunRef, Status, Task
 from bridge.fold import fold_run, run_key
 from tests.events import (
     Folding,
@@ -662,3 +663,25 @@ def test_a_run_is_its_source_repository_and_id_and_its_tasks_belong_to_it() -> N
         run.with_(kind=Kind.DEPLOYMENT),
     ]
     assert len({run_key(other) for other in (run, *others)}) == 5
+
+
+def test_a_task_that_is_done_over_within_its_run_takes_the_place_of_the_one_before() -> None:
+    """Cirrus CI re-runs a flaky task by itself: a new task of the same name, made after the first had ended."""
+    when = datetime(2026, 11, 20, 9, tzinfo=UTC)
+    run = RunRef(id="42")
+    base = Event(
+        source="cirrus", type="cirrus", kind=Kind.PIPELINE, status=Status.RUNNING, repository="acme/app", run=run
+    )
+
+    def told(task: Task) -> Event:
+        return base.with_(kind=Kind.TASK, status=task.status, task=task)
+
+    failed = Task(id="1", name="test", status=Status.FAILURE, created_at=when, changed_at=when + timedelta(minutes=2))
+    again = Task(id="2", name="test", status=Status.RUNNING, created_at=when + timedelta(minutes=3))
+    twin = Task(id="3", name="test", status=Status.RUNNING, created_at=when)  # a matrix: same name, same time
+    for order in ((failed, again, twin), (again, twin, failed), (twin, failed, again)):
+        state = fold_run(base, None).run
+        for task in order:
+            state = fold_run(told(task), state).run
+        assert state is not None
+        assert {task.id for task in state.tasks} == {"2", "3"}

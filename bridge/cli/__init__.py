@@ -94,8 +94,9 @@ def bridge() -> None:
                                   who would be told of a saved webhook, and why
       bridge serve                run it
 
-    The configuration is --config PATH, else $BRIDGE_CONFIG, else config.yaml, else $BRIDGE_CONFIG_YAML. Every command
-    that lists takes --json. Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration.
+    The configuration is --config PATH, else $BRIDGE_CONFIG, else the text in $BRIDGE_CONFIG_YAML, else config.yaml,
+    else a start made of $SLACK_WEBHOOK_URL (or $DISCORD_WEBHOOK_URL) and $WEBHOOK_SECRET. Every command that lists
+    takes --json. Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration.
     """
 
 

@@ -167,7 +167,11 @@ def replay(ids: tuple[str, ...], destination: str | None, since: datetime | None
         wanted = [item for item in ids if not item.startswith("e")]
         for item in ids:
             if item.startswith("e") and item[1:].isdecimal():
-                wanted += [found.id for found in await store.deliveries(limit=1_000, event_id=int(item[1:]))]
+                wanted += [
+                    found.id
+                    for found in await store.deliveries(limit=1_000, event_id=int(item[1:]))
+                    if not found.replayed
+                ]
         if dead:
             for state in ("dead", "dropped"):
                 found_dead = await store.deliveries(limit=100_000, state=state, destination=destination, since=since)

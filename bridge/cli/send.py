@@ -55,7 +55,9 @@ def send(
     try:
         status, text = asyncio.run(post())
     except (aiohttp.ClientError, TimeoutError) as error:
-        click.echo(f"no bridge answers at {target}: {type(error).__name__}", err=True)
+        click.echo(
+            f"no bridge answers at {target} ({type(error).__name__}): is `bridge serve` running there?", err=True
+        )
         sys.exit(1)
     click.echo(json.dumps({"status": status, "answer": _parsed(text)}) if as_json else f"{status} {text}")
     sys.exit(0 if status < 300 else 1)

@@ -15,7 +15,7 @@ def config_option(command: Any) -> Any:
         "config_path",
         metavar="PATH",
         type=click.Path(dir_okay=False),
-        help="The configuration. Default: $BRIDGE_CONFIG, then config.yaml, then $BRIDGE_CONFIG_YAML.",
+        help="The configuration. Default: $BRIDGE_CONFIG, then $BRIDGE_CONFIG_YAML, then config.yaml.",
     )(command)
 
 
@@ -125,13 +125,12 @@ def doctor(config_path: str | None, *, as_json: bool) -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the last message is delivered.")
-@click.option("--host", default="127.0.0.1", hidden=True)
 @click.option("--port", envvar="PORT", type=int, default=8080, show_default=True, help="Where the page is.")
-def demo(host: str, port: int, *, once: bool) -> None:
+def demo(port: int, *, once: bool) -> None:
     """Show the whole story on this machine: a run that fails, is re-run and fixed, on two branches.
 
     Signed webhooks go through the real server and the real database into the terminal and a page. No account, no key.
     """
     from bridge import demo as story
 
-    raise SystemExit(asyncio.run(story.run(host, port, once=once)))
+    raise SystemExit(asyncio.run(story.run("127.0.0.1", port, once=once)))

@@ -236,6 +236,9 @@ def _goal(reader: Reader, node: Node, path: str, common: Mapping[str, Any], name
         reader.error(name_node, path, f"no destination named '{short(name)}'{near(name, names.destinations)}")
         return None
     said = {key: value for key, value in {**common, **own}.items() if value is not None}
+    place = names.destinations[name].config
+    if place is not None and said.get("channel") == getattr(place.options, "channel", None):
+        said.pop("channel", None)  # its own channel: the same message as without saying so
     return Goal(destination=name, **said)
 
 

@@ -34,7 +34,7 @@ def push(source: str, body: bytes) -> Event:
         changed_at=words.utc(hook.repository.pushed_at),  # a ref may go from one commit to another twice
         facts=words.facts(
             ("commits", str(len(commits)) if commits else None),
-            *(((commit.id or "")[:7], commit.message) for commit in commits[:5]),
+            *(((commit.id or "")[:7], commit.message) for commit in commits[-5:]),
         ),
     )
 

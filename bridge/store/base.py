@@ -179,6 +179,7 @@ class StoredDelivery:
     attempts: int
     text: str
     sent: bytes | None = None
+    replayed: bool = False
     event: Event | None = None
     history: tuple[StoredAttempt, ...] = ()
 
@@ -212,6 +213,9 @@ class Store(Protocol):
         """Return `claimed` with the newest state of its run."""
         ...
 
+    async def hasten(self, destination: str, now: datetime) -> None:
+        """Make due what waits for a new try: the destination answers again."""
+
     async def next_due(self, destination: str) -> datetime | None: ...
 
     async def ready(self) -> None:
@@ -226,6 +230,10 @@ class Store(Protocol):
     async def delivery(self, delivery_id: str) -> StoredDelivery | None: ...
 
     async def replay(self, delivery_ids: Sequence[str], now: datetime) -> list[str]: ...
+
+    async def bury(self, known: Sequence[str], before: datetime, now: datetime) -> int:
+        """Give up what was owed before `before` to a destination that is not `known` any more; return how many."""
+        ...
 
     async def purge(self, before: datetime, limit: int) -> int: ...
 

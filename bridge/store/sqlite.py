@@ -45,8 +45,9 @@ from bridge.store.base import (
 T = TypeVar("T")
 
 BATCH = 256
-BUSY_TIMEOUT = timedelta(seconds=4)  # another process may hold the write lock so long; senders wait 10 s
+BUSY_TIMEOUT = timedelta(seconds=3)  # another process may hold the write lock so long; senders wait 10 s, two turns
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
+TRACKS_FOR = timedelta(days=365)  # how long a branch or pull request may rest before its results are forgotten
 SEEN_FOR = timedelta(days=90)  # how long a delivery is remembered at least, so that it cannot be played again
 
 # A delivery is claimed when it is due and the oldest that waits in its lane: deliveries of a run never overtake.
@@ -55,13 +56,14 @@ CLAIM = """
     WHERE d.destination = ? AND d.state = 'pending' AND (d.due_at <= ? OR d.due_at > ?)
       AND NOT EXISTS (SELECT 1 FROM deliveries p
                       WHERE p.lane = d.lane AND p.id < d.id AND p.state IN ('pending', 'sending'))
-    ORDER BY d.due_at, d.id LIMIT ?
+    ORDER BY d.id LIMIT ?
 """
 LEASE = "UPDATE deliveries SET state = 'sending', leased_until = ? WHERE id = ?"
 EXPIRE = """
     UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1
     WHERE destination = ? AND state = 'sending' AND (leased_until < ? OR leased_until > ?)
 """
+HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND attempts > 0"
 RECOVER = "UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1 WHERE state = 'sending'"
 BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = """
@@ -86,7 +88,10 @@ PLACE = """
     ON CONFLICT (key) DO UPDATE SET receipt = excluded.receipt, shown = max(shown, excluded.shown),
                                     updated_at = excluded.updated_at
 """
-ROOT = "INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, 0, ?) ON CONFLICT (key) DO NOTHING"
+ROOT = """
+    INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, 0, ?)
+    ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at
+"""
 SEE = """
     INSERT INTO seen (source, key, event_id, sent_at, at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (source, key) DO UPDATE SET event_id = excluded.event_id, sent_at = excluded.sent_at, at = excluded.at
@@ -171,6 +176,9 @@ class SqliteStore:
             )
         )
 
+    async def hasten(self, destination: str, now: datetime) -> None:
+        await self._write(lambda db: db.execute(HASTEN, (now.timestamp(), destination, now.timestamp())))
+
     async def next_due(self, destination: str) -> datetime | None:
         def read(db: sqlite3.Connection) -> datetime | None:
             found = [
@@ -220,6 +228,9 @@ class SqliteStore:
 
     async def depths(self) -> dict[str, Depth]:
         return await self._read(_depths)
+
+    async def bury(self, known: Sequence[str], before: datetime, now: datetime) -> int:
+        return await self._write(lambda db: _bury(db, known, before, now))
 
     async def purge(self, before: datetime, limit: int = 500) -> int:
         """Forget what was settled before `before`, at most `limit` rows of each kind; return how many rows went."""
@@ -277,9 +288,11 @@ class SqliteStore:
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:
             with self._reading:
-                if self._reader is None:
-                    self._reader = _connect(self.path, check_same_thread=False)
+                if self._closed:
+                    raise StoreUnavailable("the store is closed")
                 try:
+                    if self._reader is None:
+                        self._reader = _connect(self.path, check_same_thread=False)
                     return work(self._reader)
                 except sqlite3.Error as error:
                     raise StoreUnavailable(f"the database cannot be read: {error}") from error
@@ -436,6 +449,8 @@ def _accept(db: sqlite3.Connection, arrival: Arrival, decider: Decider) -> Accep
     row = db.execute(
         "SELECT event_id, sent_at FROM seen WHERE source = ? AND key = ?", (arrival.source, identity.key)
     ).fetchone()
+    if row is not None and event is not None and _was_unreadable(db, row[0]):
+        row = None  # it can be read by now: the sender's redelivery is welcome
     if row is not None and (event is None or not identity.repeatable or _sent_before(identity.sent_at, row[1])):
         return Accepted(f"e{row[0]}", duplicate=True)
     if event is None:
@@ -476,6 +491,11 @@ def _insert_stuck(db: sqlite3.Connection, arrival: Arrival, event: Event, proble
         if _is_engines(error):
             raise
         return _insert_event(db, arrival, None, "stuck", problem)
+
+
+def _was_unreadable(db: sqlite3.Connection, number: int) -> bool:
+    row = db.execute("SELECT state FROM events WHERE id = ?", (number,)).fetchone()
+    return row is not None and row[0] == "unreadable"
 
 
 def _decide(
@@ -719,6 +739,16 @@ def _replay(db: sqlite3.Connection, number: int, now: datetime) -> tuple[str, st
     return f"d{cursor.lastrowid}", row[3]
 
 
+def _bury(db: sqlite3.Connection, known: Sequence[str], before: datetime, now: datetime) -> int:
+    marks = ", ".join("?" * len(known))
+    return db.execute(
+        "UPDATE deliveries SET state = 'dead', settled_at = ?, "  # noqa: S608
+        "text = 'the configuration has no destination of this name any more' "
+        f"WHERE state = 'pending' AND created_at < ? AND destination NOT IN ({marks})",
+        (now.timestamp(), before.timestamp(), *known),
+    ).rowcount
+
+
 def _purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
     at = before.timestamp()
     total = 0
@@ -741,6 +771,10 @@ def _purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
             at,
         ),
         ("DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)", at),
+        (
+            "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)",
+            at - TRACKS_FOR.total_seconds(),
+        ),
         (
             "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)",
             at - SEEN_FOR.total_seconds(),
@@ -792,7 +826,7 @@ def _deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> li
     )
     rows = db.execute(
         "SELECT d.id, d.event_id, d.target, d.state, d.due_at, d.created_at, d.settled_at, d.attempts, d.text, d.sent, "  # noqa: S608
-        "e.event "
+        "d.replayed, e.event "
         f"FROM deliveries d JOIN events e ON e.id = d.event_id {clause} ORDER BY d.id DESC LIMIT ?",
         (*values, limit),
     ).fetchall()
@@ -808,7 +842,8 @@ def _deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> li
             attempts=row[7],
             text=row[8],
             sent=row[9],
-            event=codec.load(row[10], Event).with_(id=f"e{row[1]}") if row[10] else None,
+            replayed=bool(row[10]),
+            event=codec.load(row[11], Event).with_(id=f"e{row[1]}") if row[11] else None,
             history=_history(db, row[0]) if "id" in where or "event_id" in where else (),
         )
         for row in rows

@@ -71,7 +71,7 @@ CREATE TABLE deliveries (
     sent         BLOB,            -- the message as it was sent, as JSON
     CHECK ((state = 'sending') = (leased_until IS NOT NULL))
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE state = 'pending';
+CREATE INDEX deliveries_due ON deliveries (destination, id, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_lane ON deliveries (lane, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_leased ON deliveries (destination, leased_until) WHERE state = 'sending';
 CREATE INDEX deliveries_event ON deliveries (event_id);
