@@ -31,10 +31,25 @@ def decode(body: bytes | str, shape: type[T]) -> T:
 
     Not strict: numbers in strings and strings in numbers are taken where a sender mixes them up.
     """
+    decoder = _decoder(shape, False)  # type: ignore[arg-type] # a type is hashable
     try:
-        return _decoder(shape, False)(body)  # type: ignore[no-any-return, arg-type] # a type is hashable
+        try:
+            return decoder(body)  # type: ignore[no-any-return]
+        except msgspec.DecodeError:
+            return decoder(_whole_surrogates(body))  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError) as error:
         raise Unreadable(_where(error)) from error
+
+
+_ESCAPE = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+
+
+def _whole_surrogates(body: bytes | str) -> bytes:
+    """Return JSON whose half surrogate escapes, which msgspec refuses, are U+FFFD. Pairs and the rest stay."""
+    raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if len(found[0]) == 6 else found[0], raw)
 
 
 def _where(error: Exception) -> str:

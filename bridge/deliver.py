@@ -129,7 +129,7 @@ class Enricher:
         return _joined(run, known) if known is not None else run
 
     async def _ask(self, run: Run, key: tuple[str, int, str], source: SourceConfig, lookup: LookupModule) -> None:
-        result = "failed"
+        result, away = "failed", False
         try:
             async with asyncio.timeout(LOOKUP_WITHIN):
                 self._kept[key] = await lookup.look_up(
@@ -137,16 +137,17 @@ class Enricher:
                 )
             result = "ok"
         except LookupFailed as error:
+            away = error.away
             log.info("lookup.failed", source=source.name, reason=str(error))
         except TimeoutError:
-            result = "slow"
+            result, away = "slow", True
             log.info("lookup.slow", source=source.name)
         except Exception as error:  # a bug in a lookup must not hold a message back
             log.error("lookup.failed", source=source.name, error=type(error).__name__, exc_info=True)
         finally:
             self._asking.pop(key, None)
         observe.lookups.labels(source.name, result).inc()
-        if result != "ok":
+        if away:
             self._away[source.name] = time.monotonic() + AWAY_FOR
         while len(self._kept) > LOOKUPS_KEPT:
             self._kept.popitem(last=False)
@@ -317,7 +318,7 @@ class Courier:
             return
         if claimed.unsure and not self._edits(claimed) and self._policy.when_unsure == "drop":
             text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
-            await self._settle(claimed, "dropped", "unsure", text)
+            await self._settle(claimed, "dropped", "unsure", text, shown=claimed.version)
             return
         waited = await self._wait_for_pace(claimed)
         if waited is None:
@@ -449,7 +450,10 @@ class Courier:
             dice=self._dice(),
         )
         self._hold_back(claimed, error, edit=edit)
-        await self._settle(claimed, verdict.state, verdict.outcome, verdict.text, verdict=verdict, seconds=seconds)
+        shown = claimed.run.version if verdict.state == "dropped" and claimed.run is not None else None
+        await self._settle(
+            claimed, verdict.state, verdict.outcome, verdict.text, verdict=verdict, shown=shown, seconds=seconds
+        )
 
     def _hold_back(self, claimed: Claimed, error: DeliveryError, *, edit: bool) -> None:
         """Let the destination, or the rate limit that spoke, rest; note what it said."""
@@ -482,8 +486,10 @@ class Courier:
         text: str,
         *,
         verdict: Verdict | None = None,
+        shown: int | None = None,
         seconds: float = 0,
     ) -> None:
+        """Settle what was not delivered. `shown`: the version that may have arrived, so that it is not said again."""
         final = state in ("dead", "dropped")
         if final:
             observe.notifications_failed.labels(self.name, self._integration, outcome).inc()
@@ -509,6 +515,7 @@ class Courier:
                 due_at=verdict.due_at if verdict else None,
                 counts=bool(verdict and verdict.counts),
                 forget=bool(verdict and verdict.forget),
+                shown=shown if claimed.target.live else None,
                 plain=bool(verdict and verdict.plain),
                 seconds=seconds,
             ),

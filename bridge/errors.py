@@ -77,7 +77,11 @@ class StoreUnavailable(BridgeError):
 
 
 class LookupFailed(BridgeError):
-    """A sender's API did not answer, or not as documented."""
+    """A sender's API did not help. `away`: it did not answer at all, and is better left alone for a while."""
+
+    def __init__(self, message: str, *, away: bool = False) -> None:
+        super().__init__(message)
+        self.away = away
 
 
 class TemplateError(BridgeError):

@@ -301,8 +301,11 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
         known = known.with_(started_at=min(started, default=None))
     told = [when for when in (run.task_at, task.changed_at, task.created_at) if when]
     run = _moved(before, replace(run, tasks=tasks, task_at=max(told, default=None), event=_numbered(known, attempt)))
-    merged = fill(event, run.event).with_(task=new, started_at=event.started_at, url=event.url or new.url)
     news = (old is None or old.status != new.status) and new in run.tasks
+    # What is late stays as it was said: the newest state of the task is not its.
+    merged = fill(event, run.event).with_(
+        task=new if new.status == task.status else task, started_at=event.started_at, url=event.url or new.url
+    )
     return FoldedRun(_numbered(merged, attempt), run, news=news, moved=run is not before)
 
 

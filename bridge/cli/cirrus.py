@@ -1,17 +1,26 @@
-"""``bridge cirrus``: what does Cirrus CI's API say, asked by hand? Needs no configuration and no running bridge."""
+"""``bridge cirrus``: what does Cirrus CI's API say, asked by hand? Needs no running bridge, and no configuration.
+
+Where there is a configuration with a Cirrus CI source, its `api_url` and `api_token` are the defaults: a token for your
+own server never goes to another one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+from typing import TYPE_CHECKING
 
 import click
 
+from bridge.cli.serve import config_option
 from bridge.codec import dump, web_url
-from bridge.errors import LookupFailed
+from bridge.errors import ConfigError, LookupFailed
 from bridge.event import Event
 from bridge.lookups.cirrus import API_URL, recent_builds, search_builds
+
+if TYPE_CHECKING:
+    from bridge.config import SourceConfig
 
 _SECONDS = 20
 _COLUMNS = ("STATUS", "REF", "COMMIT", "TITLE", "TASKS")
@@ -29,8 +38,8 @@ def _repository(_context: click.Context, _parameter: click.Parameter, value: str
     return found[1], found[2]
 
 
-def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if web_url(value) is None:
+def _address(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and web_url(value) is None:
         raise click.BadParameter("write an address that begins with https:// or http://")
     return value
 
@@ -38,26 +47,37 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
 @cirrus.command()
 @click.argument("repository", metavar="OWNER/NAME", callback=_repository)
 @click.option("--sha", help="Only the builds of this commit; default: the newest of any.")
-@click.option("--api-url", default=API_URL, show_default=True, callback=_address, help="The GraphQL address.")
+@config_option
+@click.option("--api-url", callback=_address, help=f"The GraphQL address. Default: the source's, else {API_URL}.")
 @click.option(
     "--token-env",
-    default="CIRRUS_API_TOKEN",
-    show_default=True,
     metavar="NAME",
-    help="The environment variable that holds the API token. Public repositories need none.",
+    help="The environment variable that holds the API token. Default: the source's token, else CIRRUS_API_TOKEN. "
+    "Public repositories need none.",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=10, show_default=True, help="At most so many builds.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array instead of a table.")
 def builds(
-    repository: tuple[str, str], sha: str | None, api_url: str, token_env: str, limit: int, as_json: bool
+    repository: tuple[str, str],
+    config_path: str | None,
+    sha: str | None,
+    api_url: str | None,
+    token_env: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Show the builds of a repository, newest first, with their tasks.
 
     Exits 1 when there are none or the API does not answer.
     """
-    token = os.environ.get(token_env) or None
+    source = _configured(config_path)
+    address = api_url or (source and source.api_url) or API_URL
+    if token_env is not None or source is None or api_url is not None:
+        token = os.environ.get(token_env or "CIRRUS_API_TOKEN") or None
+    else:
+        token = source.api_token
     try:
-        found = asyncio.run(_ask(repository, sha, api_url, token, limit))
+        found = asyncio.run(_ask(repository, sha, address, token, limit))[:limit]
     except LookupFailed as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -67,8 +87,22 @@ def builds(
     if not found:
         where = "/".join(repository) + (f" at {sha}" if sha else "")
         raise click.ClickException(
-            f"Cirrus CI shows no builds of {where}" + ("" if token else f" (${token_env} is not set)")
+            f"Cirrus CI shows no builds of {where}"
+            + ("" if token else f" (${token_env or 'CIRRUS_API_TOKEN'} is not set)")
         )
+
+
+def _configured(path: str | None) -> SourceConfig | None:
+    """Return the first Cirrus CI source of the configuration; None without one. A path that was given must be right."""
+    from bridge import config
+
+    try:
+        loaded = config.load(path, os.environ)
+    except ConfigError:
+        if path is not None:
+            raise
+        return None
+    return next((source for source in loaded.sources.values() if source.type == "cirrus"), None)
 
 
 async def _ask(
@@ -79,7 +113,7 @@ async def _ask(
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session:
         if sha is None:
             return await recent_builds(session, api_url, token, *repository, limit)
-        return (await search_builds(session, api_url, token, *repository, sha))[:limit]
+        return await search_builds(session, api_url, token, *repository, sha)
 
 
 def _table(builds: list[Event]) -> str:

@@ -194,10 +194,10 @@ class _Asker:
             async with self._session.post(self._api_url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status, await _bounded(response.content.iter_chunked(65_536))
         except TimeoutError as error:
-            raise LookupFailed("Cirrus CI's API did not answer in time") from error
+            raise LookupFailed("Cirrus CI's API did not answer in time", away=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The error's own words may hold the address or a header: its name is enough.
-            raise LookupFailed(f"Cirrus CI's API cannot be reached ({type(error).__name__})") from None
+            raise LookupFailed(f"Cirrus CI's API cannot be reached ({type(error).__name__})", away=True) from None
 
     def _read(self, status: int, body: bytes) -> _Answer | None:
         """The answer; None for what is no JSON where the HTTP status says enough."""

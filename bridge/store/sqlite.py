@@ -597,8 +597,8 @@ def _see(db: sqlite3.Connection, arrival: Arrival, number: int) -> None:
 
 
 def _sent_before(sent_at: datetime | None, known: float | None) -> bool:
-    """A repeatable delivery with the sender's time of an earlier one (or before it) is that earlier one."""
-    return sent_at is not None and known is not None and sent_at.timestamp() <= known
+    """Return whether a repeatable delivery is that earlier one: of its time, before it, or with the time left out."""
+    return known is not None and (sent_at is None or sent_at.timestamp() <= known)
 
 
 def _claim(db: sqlite3.Connection, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
@@ -611,12 +611,20 @@ def _claim(db: sqlite3.Connection, destination: str, now: datetime, lease: timed
     for (number,) in rows:
         db.execute(LEASE, (until.timestamp(), number))
         try:
-            claimed.append(replace(_claimed(db, number), leased_until=until))
+            claimed.append(_promised(db, replace(_claimed(db, number), leased_until=until)))
         except sqlite3.Error:
             raise
         except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
             log.error("delivery.unreadable", delivery_id=f"d{number}", error=type(error).__name__)
             db.execute(BURY, (at, f"bridge cannot read it back ({type(error).__name__})", number))
+    return claimed
+
+
+def _promised(db: sqlite3.Connection, claimed: Claimed) -> Claimed:
+    """Note which version a living message will show now: should the answer be lost, that one may have been seen."""
+    if claimed.target.live and claimed.run is not None:
+        values = (claimed.run.version, _number(claimed.id))
+        db.execute("UPDATE deliveries SET version = max(version, ?) WHERE id = ?", values)
     return claimed
 
 
