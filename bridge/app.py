@@ -80,6 +80,7 @@ class Bridge:
         self._renderer = Renderer(config.templates)
         self._deciding = Deciding(config.rules)
         self._reloading = asyncio.Lock()
+        self._files = self._look()  # as they were when `config` was read, or very soon after
         self._tasks: set[asyncio.Task[None]] = set()
         self._store: Store | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -234,6 +235,7 @@ class Bridge:
     async def reload(self) -> bool:
         """Read the configuration again. A bad one changes nothing: the running one stays, and the log says why."""
         async with self._reloading:
+            self._files = self._look()
             try:
                 config = await asyncio.to_thread(configuration.load, self._config_path, self._environ)
             except ConfigError as error:
@@ -264,6 +266,9 @@ class Bridge:
         if ok:
             observe.config_reload_time.set(self._now().timestamp())
 
+    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
+        return _marks(configuration.watched_paths(self._config_path, self._environ))
+
     def watch(self) -> None:
         """Reload whenever the configuration's files change."""
         self._background(self._watch_forever())
@@ -276,11 +281,10 @@ class Bridge:
             folders = _folders(paths)
             if not folders:
                 return
-            seen = _marks(paths)
             # Folders are watched, and what the files are now is compared: editors and platforms replace a file by
             # renaming another, or by pointing a link two folders up somewhere else.
             async for _changes in awatch(*folders, watch_filter=None, recursive=False, step=100):
-                if _marks(paths) != seen:
+                if _marks(paths) != self._files:
                     await self.reload()
                     break  # the new text may name other files
 

@@ -98,6 +98,7 @@ def configure(form: str | None, level: str, secrets: Iterable[str] = ()) -> None
     root.setLevel(number)
     logging.getLogger("slack_sdk").setLevel(logging.WARNING)  # at DEBUG it prints webhook addresses
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]

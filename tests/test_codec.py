@@ -148,3 +148,8 @@ def test_what_is_left_can_be_written_and_is_no_control(text: str) -> None:
 )
 def test_the_first_line_that_says_something(text: str | None, line: str | None) -> None:
     assert first_line(text) == line
+
+
+def test_half_a_surrogate_is_a_replacement_character_and_the_rest_is_read() -> None:
+    body = rb'{"a": "x\ud83d b \\ud83d \ud83d\ude00 \udc00"}'
+    assert decode(body, dict[str, str]) == {"a": "x\ufffd b \\ud83d \U0001f600 \ufffd"}

@@ -235,6 +235,12 @@ def test_the_same_result_is_replied_once() -> None:
     assert newer.run.event.change is Change.BROKEN, "and the message still says what it meant"
 
 
+def test_a_run_first_heard_of_at_its_end_is_told_once_and_names_its_author_there() -> None:
+    deciding = Decisions(rule("runs", THREADED))
+    (target,) = deciding.add(STORY[-1]).targets
+    assert (target.live, target.reply, target.mention) == (True, False, ("author",))
+
+
 def test_without_a_living_message_thread_only_says_where_the_message_goes() -> None:
     deciding = Decisions(rule("results", Goal(destination="builds", thread=True), status="finished"))
     (target,) = deciding.add(STORY[2]).targets

@@ -16,10 +16,12 @@ from aiohttp import web
 
 from bridge import deliver, observe
 from bridge.config import SourceConfig
+from bridge.destinations.base import Bucket
 from bridge.event import Change
 from bridge.receive import Deciding
 from bridge.render import Renderer
 from bridge.store import open_store
+from bridge.units import Rate
 from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, rule, task
 from tests.couriers import SHIPPED, Work, bot, hook, outcomes, texts
 from tests.fakes import slack as fake
@@ -321,6 +323,28 @@ async def test_a_destination_that_is_down_is_asked_one_by_one(slack: FakeSlack, 
     assert {one.state for one in owed} == {"done"}
 
 
+async def test_after_an_outage_the_oldest_is_told_first(slack: FakeSlack, tmp_path: Path) -> None:
+    """Otherwise the last word in the channel would be that of an old run."""
+    down(slack)
+    async with Work(tmp_path, builds=bot(slack, rate="50/s")) as work:
+        await work.accept(ALL, *(event(n, title=f"run {n}") for n in range(1, 9)))
+        await slack.until(lambda: len(slack.calls) >= 12, 20)
+        slack.faults.clear()
+        await work.drained()
+    told = [int(re.findall(r"run (\d)", str(one.body))[0]) for one in slack.messages.values()]
+    assert sorted(told) == list(range(1, 9))
+    assert sum(a > b for a, b in pairwise(told)) <= 1, "but for the one that was just being tried"
+
+
+async def test_two_destinations_on_one_limit_share_it_whatever_each_is_allowed() -> None:
+    paces = deliver.Paces()
+    quick, slow = Bucket("one", Rate(50), 5), Bucket("one", Rate(1), 5)
+    paces.of(quick).pause(100.0)
+    assert paces.of(slow) is paces.of(quick)
+    assert paces.of(quick).wait(0.0) == 100.0
+    assert paces.of(quick).per_second == 1
+
+
 # -- unsure
 
 
@@ -342,6 +366,20 @@ async def test_an_answer_that_was_lost_means_dropping_where_the_operator_says_so
         (one,) = await work.drained()
     assert (one.state, len(slack.messages)) == ("dropped", 1)
     assert "may have arrived" in one.text
+
+
+async def test_a_state_that_may_have_arrived_is_not_said_again_by_the_next_wish_for_it(
+    slack: FakeSlack, tmp_path: Path
+) -> None:
+    slack.faults += [fake.status(503)]
+    async with Work(tmp_path, builds=bot(slack, when_unsure="drop")) as work:
+        await work.accept(LIVING, event(1, "queued"))
+        await slack.until(lambda: slack.calls)
+        await work.accept(LIVING, event(1, "running"), event(1, "failure"))
+        slack.faults += [fake.accepted_then_connection_lost()]
+        owed = await work.drained()
+    assert sorted(one.state for one in owed) in (["dropped", "folded", "folded"], ["done", "dropped", "folded"])
+    assert len({one.body["text"] for one in slack.messages.values()}) == len(slack.messages), "no state twice"
 
 
 async def test_an_edit_whose_answer_was_lost_is_made_again_whatever_the_operator_says(

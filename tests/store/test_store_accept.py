@@ -264,3 +264,17 @@ async def test_an_id_that_nobody_has_is_not_found(store: Store) -> None:
     for odd in ("", "e", "e0", "d1", "e-1", "e" + "9" * 30, "' OR 1=1"):
         assert await store.event(odd) is None
         assert await store.delivery(odd) is None
+
+
+async def test_a_redelivery_of_what_could_not_be_read_is_welcome_once_it_can(store: Store) -> None:
+    first = await store.accept(arrival(None, "a", problem="a field was odd"), ALL)
+    assert (await store.accept(arrival(None, "a", problem="a field was odd"), ALL)).duplicate
+    healed = await store.accept(arrival(event(1), "a"), ALL)
+    assert (first.state, healed.state, healed.duplicate) == ("unreadable", "routed", False)
+    assert (await store.accept(arrival(event(1), "a"), ALL)).duplicate
+
+
+async def test_repeatable_bytes_with_their_time_left_out_are_the_ones_seen_before(store: Store) -> None:
+    await store.accept(arrival(event(1, "failure", attempt=None), "a", repeatable=True, sent=1), ALL)
+    await store.accept(arrival(event(1, "running", attempt=None, restarted=True), "b", repeatable=True, sent=2), ALL)
+    assert (await store.accept(arrival(event(1, "failure", attempt=None), "a", repeatable=True), ALL)).duplicate

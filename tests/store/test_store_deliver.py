@@ -329,3 +329,22 @@ async def test_every_end_is_kept_with_its_text(store: Store, state: str) -> None
     assert kept is not None
     assert (kept.state, kept.text, kept.settled_at, kept.sent) == (state, "why", after(5), b"{}")
     assert kept.history[0].at - NOON == timedelta(seconds=5)
+
+
+async def test_what_is_owed_to_a_destination_that_is_gone_is_given_up_and_can_be_replayed(store: Store) -> None:
+    await store.accept(arrival(event(1), "a"), Deciding([rule("builds", "oncall")]))
+    assert await store.bury(["builds"], after(-1), after(5)) == 0, "not before its time"
+    assert await store.bury(["builds"], after(1), after(5)) == 1
+    states = {one.target.destination: one.state for one in await store.deliveries(limit=9)}
+    assert states == {"builds": "pending", "oncall": "dead"}
+    (dead,) = await store.deliveries(limit=9, state="dead")
+    assert await store.replay([dead.id], after(9)) != []
+
+
+async def test_what_waits_for_a_new_try_can_be_made_due(store: Store) -> None:
+    await store.accept(arrival(event(1), "a"), ALL)
+    (claimed,) = await store.claim("builds", NOON, LEASE, 9)
+    await store.settle(settled(claimed, "pending", outcome="transient", due_at=after(500), counts=True))
+    assert await store.claim("builds", after(1), LEASE, 9) == []
+    await store.hasten("builds", after(1))
+    assert len(await store.claim("builds", after(1), LEASE, 9)) == 1
