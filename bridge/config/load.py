@@ -129,6 +129,8 @@ def _starter(environ: Mapping[str, str]) -> Found:
     chats = [chat for chat, name in STARTERS.items() if environ.get(name)]
     if not chats:
         text = "there is no configuration: `bridge init` writes one to start from, --config or BRIDGE_CONFIG names one"
+        if environ.get("WEBHOOK_SECRET"):
+            text += f"; or set {' or '.join(STARTERS.values())} beside WEBHOOK_SECRET"
         raise _refused(DEFAULT_FILE, text)
     for chat in chats:
         if chat not in DESTINATIONS:
