@@ -34,7 +34,7 @@ SEVERITY = (
 COMPARED = frozenset({Status.SUCCESS, Status.FAILURE, Status.ERROR, Status.TIMEOUT})
 """Results that count on a track. Cancelled and skipped runs are passed over."""
 
-TRACK_LENGTH = 100
+TRACK_LENGTH = 25
 MARKS = 50
 MAX_TASKS = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
