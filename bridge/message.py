@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.event import Change, Status
+from bridge.event import Change, Kind, Status
+
+DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
+"""The template of an event whose rule names none, by the event's kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Message:
 
     `mentions` are the chat's own ids of people to notify (from the configuration, never from an event). `native` is a
     platform template's JSON (``slack/NAME.json.j2``), already escaped for its places: then only mentions, colour and
-    thread are left to the destination. `plain` is the whole message as one plain text, for fall-backs and consoles.
+    thread are left to the destination.
     """
 
     title: Spans

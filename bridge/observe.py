@@ -21,7 +21,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("bridge")
 _SHAPES = re.compile(
     r"xox[a-z]-[\w-]+"  # Slack tokens
     r"|https?://hooks\.slack\.com/\S+"
-    r"|https?://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\S+"
+    r"|https?://(?:\w+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\S+"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password in an address
 )
 HIDDEN = "[hidden]"

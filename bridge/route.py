@@ -17,11 +17,10 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
+from bridge.message import DEFAULT_TEMPLATE
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
 """What a rule without `kind` hears: a run speaks for its tasks; pushes and the like are heard when named."""
-
-DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
 
 STATUS_GROUPS = {"finished": FINISHED, "unsuccessful": UNSUCCESSFUL}
 

@@ -14,9 +14,10 @@ from bridge.config.templates import shipped, shown
 from bridge.destinations import DESTINATIONS
 from bridge.errors import Problem, TemplateError
 from bridge.event import Change, Event, Kind, Status
+from bridge.message import DEFAULT_TEMPLATE
 from bridge.render import Renderer, View
 from bridge.render.samples import full
-from bridge.route import DEFAULT_TEMPLATE, HEARD_UNASKED, Rule
+from bridge.route import HEARD_UNASKED, Rule
 
 _SAMPLES = ((Status.FAILURE, Change.BROKEN), (Status.SUCCESS, Change.FIXED), (Status.RUNNING, None))
 

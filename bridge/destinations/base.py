@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bridge.units import Rate, parse_duration, parse_rate
 
@@ -56,6 +56,3 @@ class Health:
 
     ok: bool | None
     text: str
-
-
-Secret = SecretStr

@@ -17,7 +17,7 @@ from typing import Any
 from bridge.codec import web_url
 from bridge.errors import TemplateError
 from bridge.event import Event, Kind
-from bridge.message import Block, Button, Heading, Message, Paragraph, Span, Spans
+from bridge.message import DEFAULT_TEMPLATE, Block, Button, Heading, Message, Paragraph, Span, Spans
 from bridge.render import markdown, native, sandbox
 from bridge.render.foreign import tidy
 from bridge.render.samples import views
@@ -25,17 +25,6 @@ from bridge.render.sandbox import Fault, TemplateProblem
 from bridge.render.view import LOOKS, View, commit_url, context, emoji, pull_request_url
 
 __all__ = ["DEFAULT_TEMPLATE", "Renderer", "TemplateProblem", "View", "plain"]
-
-DEFAULT_TEMPLATE: dict[Kind, str] = {
-    Kind.PIPELINE: "run",
-    Kind.TASK: "task",
-    Kind.DEPLOYMENT: "deployment",
-    Kind.PUSH: "push",
-    Kind.CHANGE_REQUEST: "change_request",
-    Kind.RELEASE: "release",
-    Kind.ALERT: "alert",
-    Kind.AUDIT: "audit",
-}
 
 _MEANT_FOR = {name: (kind,) for kind, name in DEFAULT_TEMPLATE.items()}
 
