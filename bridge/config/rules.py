@@ -126,7 +126,15 @@ def _match(
     wanted = _expression(reader, found["if"].node, under(path, "if")) if "if" in found else None
     if None in conditions or ("if" in found and wanted is None):
         return None, None
+    _warn_of_silence(reader, found, path)
     return tuple(one for one in conditions if one is not None), wanted
+
+
+def _warn_of_silence(reader: Reader, found: Mapping[str, Entry], path: str) -> None:
+    """Warn of a `match` that no event can fulfil."""
+    if "task" in found and "kind" not in found:
+        text = "only events of `kind: task` have a task, and tasks are heard only when named: add `kind: task`"
+        reader.warn(found["task"].node, under(path, "task"), text)
 
 
 def _condition(reader: Reader, key: str, node: Node, path: str, names: Names) -> Condition | None:

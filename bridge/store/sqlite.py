@@ -811,7 +811,7 @@ def _events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[S
             source=row[1],
             received_at=_time(row[2]),
             state=row[3],
-            event=codec.load(row[4], Event).with_(id=f"e{row[0]}") if row[4] else None,
+            event=_event_of(row[4], row[0]),
             problem=row[5],
             rules=tuple(json.loads(row[6])),
             headers=json.loads(row[7]),
@@ -819,6 +819,17 @@ def _events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[S
         )
         for row in rows
     ]
+
+
+def _event_of(text: bytes | None, number: int) -> Event | None:
+    """Return a stored event; None also for one that cannot be read back: a list must not fail for one of its rows."""
+    if not text:
+        return None
+    try:
+        return codec.load(text, Event).with_(id=f"e{number}")
+    except ValueError:  # msgspec's errors are
+        log.error("event.unreadable", event_id=f"e{number}")
+        return None
 
 
 def _deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredDelivery]:
@@ -851,7 +862,7 @@ def _deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> li
             text=row[8],
             sent=row[9],
             replayed=bool(row[10]),
-            event=codec.load(row[11], Event).with_(id=f"e{row[1]}") if row[11] else None,
+            event=_event_of(row[11], row[1]),
             history=_history(db, row[0]) if "id" in where or "event_id" in where else (),
         )
         for row in rows

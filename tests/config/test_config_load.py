@@ -245,3 +245,14 @@ def test_loading_imports_no_network_library():
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_rule_that_no_event_can_fulfil_is_warned_about(folder):
+    text = _named("here") + (
+        "rules:\n"
+        "  - {name: a, match: {task: lint}, to: here}\n"
+        "  - {name: c, match: {kind: task, task: lint}, to: here}\n"
+    )
+    (folder / "config.yaml").write_text(text)
+    warned = [str(one) for one in load(None, {"SECRET": "abcdefgh"}).warnings if "match" in one.path]
+    assert [one.split(": ")[1] for one in warned] == ["rules.0.match.task"]

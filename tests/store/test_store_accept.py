@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import pytest
 
 from bridge.errors import StoreUnavailable
 from bridge.event import Change
 from bridge.receive import Deciding
+from bridge.store import open_store
 from bridge.store.base import Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, Failing, after, arrival, event, rule, settled, task
 from tests.store.conftest import OpenStore
@@ -278,3 +280,18 @@ async def test_repeatable_bytes_with_their_time_left_out_are_the_ones_seen_befor
     await store.accept(arrival(event(1, "failure", attempt=None), "a", repeatable=True, sent=1), ALL)
     await store.accept(arrival(event(1, "running", attempt=None, restarted=True), "b", repeatable=True, sent=2), ALL)
     assert (await store.accept(arrival(event(1, "failure", attempt=None), "a", repeatable=True), ALL)).duplicate
+
+
+async def test_an_event_that_cannot_be_read_back_does_not_hide_the_others(store: Store, url: str) -> None:
+    await store.accept(arrival(event(1), "a"), ALL)
+    await store.accept(arrival(event(2), "b"), ALL)
+    await store.close()
+    db = sqlite3.connect(url.removeprefix("sqlite:///"))
+    db.execute("UPDATE events SET event = ? WHERE id = 1", (b"{}",))
+    db.commit()
+    db.close()
+    again = await open_store(url)
+    try:
+        assert [one.event is None for one in await again.events(limit=9)] == [False, True]
+    finally:
+        await again.close()
