@@ -7,6 +7,7 @@ import random
 import re
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from aiohttp import web
 from bridge import deliver, observe
 from bridge.config import SourceConfig
 from bridge.destinations.base import Bucket
-from bridge.event import Change
+from bridge.errors import LookupFailed
+from bridge.event import Change, Run
 from bridge.receive import Deciding
 from bridge.render import Renderer
 from bridge.store import open_store
@@ -492,6 +494,47 @@ async def test_a_bug_on_the_way_loses_nothing(slack: FakeSlack, tmp_path: Path) 
         (one,) = await work.drained()
     assert (one.state, outcomes(one)) == ("done", ["transient", "transient", "delivered"])
     assert "please report this" in one.history[0].text
+
+
+async def test_an_api_that_knows_one_run_not_is_asked_of_the_next_but_one_that_is_away_is_not(
+    slack: FakeSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for away, wanted in ((False, ["1", "2"]), (True, ["1"])):
+        asked: list[str] = []
+
+        class Api:
+            API_URL = "http://127.0.0.1:9/"
+
+            async def look_up(self, run: Run, *_: object, away: bool = away, asked: list[str] = asked) -> Run:
+                asked.append(run.event.run.id if run.event.run else "")
+                raise LookupFailed("no such build", away=away)
+
+        monkeypatch.setitem(deliver.LOOKUPS, "github", Api())
+        sources = {"github": SourceConfig(name="github", type="github")}
+        folder = tmp_path / str(away)
+        folder.mkdir()
+        async with Work(folder, builds=bot(slack), sources=sources) as work:
+            for number in (1, 2):
+                await work.accept(ALL, event(number, "failure"))
+                await work.drained()
+        assert asked == wanted
+
+
+async def test_a_stop_in_the_middle_of_a_reload_leaves_no_courier_behind(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.faults += [fake.slow(asyncio.Event())]
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        await work.accept(ALL, event(1))
+        await slack.until(lambda: slack.calls)
+        without = replace(work.config, destinations={})
+        reload = asyncio.create_task(work.couriers.follow(without))
+        await asyncio.sleep(0)
+        reload.cancel()
+        await work.couriers.stop()
+        await asyncio.gather(reload, return_exceptions=True)
+        (one,) = await work.all()
+        assert one.state == "pending", "handed back, not left leased"
+        await work.couriers.follow(work.config)
+        assert work.couriers.couriers == {}, "what has stopped starts nothing more"
 
 
 @pytest.fixture

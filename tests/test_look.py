@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_replay_delivers_the_dead_again_and_says_no_when_there_is_none() -> None
     assert json.loads(run("replay", "--dead", "--json").output) == ["d4"]
     again = run("replay", "--dead", "--json")
     assert (again.exit_code, json.loads(again.output)) == (1, [])
+
+
+@pytest.mark.usefixtures("database")
+def test_replays_of_an_event_do_not_multiply(database: Path) -> None:
+    async def deliver_all() -> None:
+        store = await open_store(f"sqlite:///{database}")
+        for claimed in await store.claim("builds", NOON + timedelta(days=9_999), LEASE, 9):
+            await store.settle(settled(claimed))
+        await store.close()
+
+    for wanted in (["d4"], ["d5"], ["d6"]):
+        assert json.loads(run("replay", "e1", "--json").output) == wanted
+        asyncio.run(deliver_all())
 
 
 @pytest.mark.usefixtures("database")
