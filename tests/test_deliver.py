@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,13 @@ async def test_after_an_outage_the_oldest_is_told_first(slack: FakeSlack, tmp_pa
     """Otherwise the last word in the channel would be that of an old run."""
     down(slack)
     async with Work(tmp_path, builds=bot(slack, rate="50/s")) as work:
+        hasten, hastened = work.store.hasten, []
+
+        async def noted(destination: str, now: datetime) -> None:
+            hastened.append(destination)
+            await hasten(destination, now)
+
+        work.store.hasten = noted  # type: ignore[attr-defined]
         await work.accept(ALL, *(event(n, title=f"run {n}") for n in range(1, 9)))
         await slack.until(lambda: len(slack.calls) >= 12, 20)
         slack.faults.clear()
@@ -336,6 +344,7 @@ async def test_after_an_outage_the_oldest_is_told_first(slack: FakeSlack, tmp_pa
     told = [int(re.findall(r"run (\d)", str(one.body))[0]) for one in slack.messages.values()]
     assert sorted(told) == list(range(1, 9))
     assert sum(a > b for a, b in pairwise(told)) <= 1, "but for the one that was just being tried"
+    assert hastened[:1] == ["builds"], "nobody waits for the end of his backoff"
 
 
 async def test_two_destinations_on_one_limit_share_it_whatever_each_is_allowed() -> None:
@@ -407,6 +416,19 @@ async def test_what_a_crash_left_in_the_middle_of_sending_is_unsure(
     async with Work(tmp_path, builds=bot(slack, when_unsure=words)) as work:
         (one,) = await work.drained()
     assert (one.state, len(slack.messages)) == (state, messages)
+
+
+async def test_what_a_crash_may_have_shown_is_not_said_again_where_the_operator_says_drop(
+    slack: FakeSlack, tmp_path: Path
+) -> None:
+    store = await open_store(f"sqlite:///{tmp_path}/bridge.db")
+    await store.accept(arrival(event(1, "queued"), "a"), LIVING)
+    await store.accept(arrival(event(1, "failure"), "b"), LIVING)
+    await store.claim("builds", NOON, LEASE, 1)  # about to show the failure, and then killed
+    await store.close()
+    async with Work(tmp_path, builds=bot(slack, when_unsure="drop")) as work:
+        owed = await work.drained()
+    assert ([one.state for one in owed], texts(slack)) == (["dropped", "folded"], [])
 
 
 async def test_the_end_of_a_run_is_dropped_too_where_nothing_can_be_edited(slack: FakeSlack, tmp_path: Path) -> None:
