@@ -15,7 +15,7 @@ replayed. `dropped`: it may have arrived, and `when_unsure: drop` says not to se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -184,6 +184,44 @@ class StoredDelivery:
     history: tuple[StoredAttempt, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How a destination is, as every worker sees it: what its last answer said.
+
+    `failures` counts those in a row. `rest_until`: nobody asks it before.
+    """
+
+    ok: bool
+    text: str
+    at: datetime
+    failures: int = 0
+    rest_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit: `key` is shared by whoever counts against it, `per_second` refills it, `burst` fits in at once."""
+
+    key: str
+    per_second: float
+    burst: int = 1
+
+
+class Limits(Protocol):
+    """Rate limits that are counted in one place. Seconds are of that place's own steady clock."""
+
+    async def take(self, limits: Sequence[Limit]) -> float:
+        """Count one request against each of `limits` and return 0.0; or count nothing and return how long to wait."""
+        ...
+
+    async def pause(self, limits: Sequence[Limit], seconds: float) -> None:
+        """Let nobody take from `limits` for so long: the chat has said so."""
+
+
+Row = dict[str, str | int | float | bytes | None]
+"""A row of a table by its columns' names, alike in every engine: what `bridge export` writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
     """How much waits for one destination, and since when."""
@@ -238,6 +276,33 @@ class Store(Protocol):
     async def purge(self, before: datetime, limit: int) -> int: ...
 
     async def depths(self) -> dict[str, Depth]: ...
+
+    async def report(self, destination: str, condition: Condition) -> None:
+        """Keep how a destination is, for every worker and for view."""
+
+    async def conditions(self) -> dict[str, Condition]:
+        """Return how the destinations are, by name: those that were asked at least once."""
+        ...
+
+    @property
+    def limits(self) -> Limits | None:
+        """The rate limits that all workers on this store share; None: there is one worker, it counts by itself."""
+        ...
+
+    async def lead(self) -> bool:
+        """Return whether the timers (purge, routing again) are this process's task: one at a time has it."""
+        ...
+
+    def export(self) -> AsyncIterator[tuple[str, Row]]:
+        """Yield every row of every table with the table's name, all as of one moment."""
+        ...
+
+    async def restore(self, rows: AsyncIterator[tuple[str, Row]]) -> dict[str, int]:
+        """Write what `export` gave into an empty store, ids and all; return the rows by table.
+
+        What was being sent is unsure then. Raises StoreUnavailable when the store is not empty.
+        """
+        ...
 
     def on_owed(self, wake: Callable[[str], None]) -> None:
         """Call `wake` with a destination's name whenever something became due for it."""
