@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LABEL = "Slack"
 PERSON = "slack"
+EDITS = Rate(50 / 60)  # of a whole workspace
 
 
 # -- options
@@ -356,7 +357,7 @@ class Bot:
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         """Posts are limited per channel, edits per workspace, all channels together."""
         if edit:
-            return (Bucket(f"{self._key}:edit", Rate(50 / 60), burst=10),)
+            return (Bucket(f"{self._key}:edit", EDITS, burst=10),)
         return (_post_bucket(self._key, channel or self._options.channel, self._options.rate),)
 
     async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
