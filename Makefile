@@ -50,8 +50,8 @@ lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.dev ## what accepting an event costs, beside the same server without a store
-	@$(BIN)/python -m benchmarks.accept
+bench: $(VENV)/.dev ## how fast it is, beside the limit and beside others (QUICK=1: two minutes; ONLY=accept,latency)
+	@$(BIN)/python -m benchmarks --json benchmarks/results/latest.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 picture: $(VENV)/.dev ## docs/messages.png, from real rendered output (needs chromium)
 	@$(BIN)/python tools/picture.py
