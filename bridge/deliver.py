@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from bridge import codec, observe
 from bridge.config import Config, DestinationConfig, Person, SourceConfig
 from bridge.destinations import DESTINATIONS, Destination
-from bridge.destinations.base import Bucket, Health, Receipt
+from bridge.destinations.base import Health, Receipt
 from bridge.errors import (
     Dead,
     DeliveryError,
@@ -37,8 +37,8 @@ from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import Message
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
-from bridge.retry import LONGEST_PAUSE, Pace, Policy, Verdict, cause, decide, rest
-from bridge.store.base import Claimed, Settlement, Store
+from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
+from bridge.store.base import Claimed, Condition, Limit, Limits, Settlement, Store
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,16 +67,6 @@ class Shown:
     at: datetime
 
 
-@dataclass(slots=True)
-class Condition:
-    """How a destination is: what its last answer said. `failures` counts those in a row."""
-
-    ok: bool | None = None
-    text: str = ""
-    at: datetime | None = None
-    failures: int = 0
-
-
 async def wait(event: asyncio.Event, seconds: float) -> bool:
     """Return whether `event` was set within so many seconds."""
     try:
@@ -88,19 +78,49 @@ async def wait(event: asyncio.Event, seconds: float) -> bool:
 
 
 class Paces:
-    """All rate limits of this process. Destinations that count against one limit (one token) share it."""
+    """`Limits` of this process alone. Destinations that count against one limit (one token) share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady: Callable[[], float] = time.monotonic) -> None:
+        self._steady = steady
         self._paces: dict[str, Pace] = {}
 
-    def of(self, bucket: Bucket) -> Pace:
-        pace = self._paces.get(bucket.key)
-        if pace is None:
-            pace = self._paces[bucket.key] = Pace(bucket.rate.per_second, bucket.burst)
-        # Two destinations may share a limit and be configured differently: the slower one holds for both.
-        pace.per_second = min(pace.per_second, bucket.rate.per_second)
-        pace.burst = min(pace.burst, bucket.burst)
-        return pace
+    async def take(self, limits: Sequence[Limit]) -> float:
+        paces, now = self._of(limits), self._steady()
+        seconds = max((pace.wait(now) for pace in paces), default=0.0)
+        if seconds <= 0:
+            for pace in paces:
+                pace.take(now)
+        return seconds
+
+    async def pause(self, limits: Sequence[Limit], seconds: float) -> None:
+        for pace in self._of(limits):
+            pace.pause(self._steady() + seconds)
+
+    def _of(self, limits: Sequence[Limit]) -> list[Pace]:
+        for limit in limits:
+            pace = self._paces.setdefault(limit.key, Pace(limit.per_second, limit.burst))
+            # Two destinations may share a limit and be configured differently: the slower one holds for both.
+            pace.per_second = min(pace.per_second, limit.per_second)
+            pace.burst = min(pace.burst, limit.burst)
+        return [self._paces[key] for key in dict.fromkeys(limit.key for limit in limits)]
+
+
+class Heard:
+    """What other workers said of the destinations: asked for all of them at once, at most every POLL seconds."""
+
+    def __init__(self, store: Store, steady: Callable[[], float]) -> None:
+        self._store = store
+        self._steady = steady
+        self._known: dict[str, Condition] = {}
+        self._again_at = float("-inf")
+
+    async def of(self, destination: str) -> Condition | None:
+        if self._store.limits is None:  # there is no other worker
+            return None
+        if self._steady() >= self._again_at:
+            self._again_at = self._steady() + POLL
+            self._known = await self._store.conditions()
+        return self._known.get(destination)
 
 
 class Enricher:
@@ -177,7 +197,8 @@ class Courier:
         renderer: Callable[[], Renderer],
         people: Callable[[], dict[str, Person]],
         enricher: Enricher,
-        paces: Paces,
+        limits: Limits,
+        heard: Heard,
         now: Callable[[], datetime],
         dice: Callable[[], float],
         shown: Callable[[Shown], None],
@@ -187,13 +208,15 @@ class Courier:
         self.name = config.name
         self.config = config
         self.destination = destination
-        self.condition = Condition()
+        self.condition: Condition | None = None  # the newest that this or another worker knows
         self._integration = config.type
         self._store = store
         self._renderer = renderer
         self._people = people
         self._enricher = enricher
-        self._paces = paces
+        self._limits = limits
+        self._heard = heard
+        self._untold = False  # whether the other workers do not know the condition yet
         self._now = now
         self._dice = dice
         self._shown = shown
@@ -266,12 +289,27 @@ class Courier:
                     await self._wait(self._stopping, STORE_AGAIN)
 
     async def _claim(self) -> list[Claimed]:
-        at_once = 1 if self.condition.failures else AT_ONCE  # one by one while the destination is down
+        await self._hear()
+        at_once = 1 if self._failures else AT_ONCE  # one by one while the destination is down
         free = at_once - len(self._flying)
         if free <= 0 or self._steady() < self._rest_until:
             return []
         lease = self._timeout + LEASE_BEYOND_TIMEOUT
         return await self._store.claim(self.name, self._now(), lease, free)
+
+    async def _hear(self) -> None:
+        """Take over what another worker has learnt since; rest when it rests."""
+        heard = await self._heard.of(self.name)
+        if heard is None or (self.condition is not None and heard.at <= self.condition.at):
+            return
+        self.condition = heard
+        observe.destination_up.labels(self.name).set(int(heard.ok))
+        if heard.rest_until is not None:  # by another machine's clock, which may be wrong: no longer than ever
+            self._rest(min(LONGEST_REST, heard.rest_until - self._now()).total_seconds())
+
+    @property
+    def _failures(self) -> int:
+        return self.condition.failures if self.condition is not None else 0
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.pop(task, None)
@@ -290,7 +328,7 @@ class Courier:
             return
         if not self._flying:
             try:
-                due = await self._store.next_due(self.name)
+                due = await self._store.next_due(self.name, self._now())
             except StoreUnavailable:
                 due = None
             if due is not None:
@@ -342,10 +380,10 @@ class Courier:
 
     async def _wait_for_pace(self, claimed: Claimed) -> float | None:
         """Wait until the chat may be asked; return the seconds, or None when that is long and it was handed back."""
-        edit = self._edits(claimed)
-        paces = [self._paces.of(bucket) for bucket in self._buckets(claimed, edit=edit)]
-        waited = 0.0
-        while (seconds := max((pace.wait(self._steady()) for pace in paces), default=0.0)) > 0:
+        limits = self._limits_of(claimed, edit=self._edits(claimed))
+        began, waited = self._steady(), 0.0
+        while (seconds := await self._take(limits)) > 0:
+            waited = self._steady() - began  # the asking counts too: the lease goes on
             if waited + seconds > HOLD_AT_MOST or self._stopping.is_set():
                 due_at = self._now() + timedelta(seconds=seconds)
                 text = "waits for the rate limit"
@@ -354,12 +392,19 @@ class Courier:
                 return None
             if not await self._wait(self._stopping, seconds):
                 waited += seconds
-        for pace in paces:
-            pace.take(self._steady())
         return waited
 
-    def _buckets(self, claimed: Claimed, *, edit: bool) -> tuple[Bucket, ...]:
-        return self.destination.buckets(edit=edit, channel=claimed.target.channel)
+    async def _take(self, limits: Sequence[Limit]) -> float:
+        """Count one request; where nobody can say whether it is allowed, it waits: unlimited would cost all of them."""
+        try:
+            return await self._limits.take(limits)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", destination=self.name, error=str(error))
+            return STORE_AGAIN
+
+    def _limits_of(self, claimed: Claimed, *, edit: bool) -> list[Limit]:
+        buckets = self.destination.buckets(edit=edit, channel=claimed.target.channel)
+        return [Limit(bucket.key, bucket.rate.per_second, bucket.burst) for bucket in buckets]
 
     def _edits(self, claimed: Claimed) -> bool:
         return bool(claimed.target.live and claimed.receipt and self.destination.can_edit)
@@ -377,9 +422,10 @@ class Courier:
         seconds = time.perf_counter() - started
         observe.notification_latency.labels(self._integration).observe(seconds)
         observe.notifications.labels(self.name, self._integration, "edited" if edit else "posted").inc()
-        recovered = self.condition.failures > 0
+        recovered = self._failures > 0
         self._is(True, "answers")
         await self._delivered(claimed, message, receipt, edit=edit, seconds=seconds)
+        await self._tell()
         if recovered:  # what failed while it was down goes out now, the oldest first
             await self._store.hasten(self.name, self._now())
             self.wake()
@@ -449,34 +495,51 @@ class Courier:
             plain=claimed.plain,
             dice=self._dice(),
         )
-        self._hold_back(claimed, error, edit=edit)
+        await self._hold_back(claimed, error, edit=edit)
         shown = claimed.run.version if verdict.state == "dropped" and claimed.run is not None else None
         await self._settle(
             claimed, verdict.state, verdict.outcome, verdict.text, verdict=verdict, shown=shown, seconds=seconds
         )
+        await self._tell()
 
-    def _hold_back(self, claimed: Claimed, error: DeliveryError, *, edit: bool) -> None:
+    async def _hold_back(self, claimed: Claimed, error: DeliveryError, *, edit: bool) -> None:
         """Let the destination, or the rate limit that spoke, rest; note what it said."""
         if isinstance(error, RateLimited):
             after = min(max(0.0, error.after), LONGEST_PAUSE.total_seconds())
-            for bucket in self._buckets(claimed, edit=edit):
-                self._paces.of(bucket).pause(self._steady() + after)
+            try:
+                await self._limits.pause(self._limits_of(claimed, edit=edit), after)
+            except StoreUnavailable as failure:  # the others will hear it from the chat
+                log.warning("store.unavailable", destination=self.name, error=str(failure))
+                self._rest(after)
             if error.bucket is None:
                 self._rest(after)
-            return
-        if isinstance(error, Transient | Unsure | Dead):
+        elif isinstance(error, Transient | Unsure):
+            seconds = rest(self._failures + 1).total_seconds() * (0.5 + self._dice() / 2)
+            self._is(False, str(error), rests_for=seconds)
+        elif isinstance(error, Dead):
             self._is(False, str(error))
-        if isinstance(error, Transient | Unsure):
-            self._rest(rest(self.condition.failures).total_seconds() * (0.5 + self._dice() / 2))
         elif isinstance(error, Rejected):
             self._is(True, "answers")
 
-    def _is(self, ok: bool, text: str) -> None:
-        self.condition.ok = ok
-        self.condition.text = text
-        self.condition.at = self._now()
-        self.condition.failures = 0 if ok else self.condition.failures + 1
+    def _is(self, ok: bool, text: str, *, rests_for: float = 0.0) -> None:
+        now = self._now()
+        if not ok or self.condition is None or not self.condition.ok:  # not every success is news
+            self._untold = True
+        rest_until = now + timedelta(seconds=rests_for) if rests_for else None
+        failures = 0 if ok else self._failures + 1
+        self.condition = Condition(ok=ok, text=text, at=now, failures=failures, rest_until=rest_until)
+        self._rest(rests_for)
         observe.destination_up.labels(self.name).set(int(ok))
+
+    async def _tell(self) -> None:
+        """Tell the other workers how the destination is, if it is news. They find out by themselves otherwise."""
+        if not self._untold or self.condition is None:
+            return
+        self._untold = False
+        try:
+            await self._store.report(self.name, self.condition)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", destination=self.name, error=str(error))
 
     async def _settle(
         self,
@@ -611,7 +674,8 @@ class Couriers:
         self._shown = shown
         self._steady = steady
         self._wait = wait
-        self._paces = Paces()
+        self._limits = store.limits or Paces(steady)
+        self._heard = Heard(store, steady)
         self._enricher = Enricher(session, config)
         self.couriers: dict[str, Courier] = {}
         self._leaving: list[Courier] = []  # those that a reload is stopping
@@ -652,7 +716,8 @@ class Couriers:
             renderer=self._renderer,
             people=lambda: self._config().people,
             enricher=self._enricher,
-            paces=self._paces,
+            limits=self._limits,
+            heard=self._heard,
             now=self._now,
             dice=self._dice,
             shown=self._shown,

@@ -307,7 +307,7 @@ def _headers(request: web.Request) -> dict[str, str]:
 def _kept(headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the headers that are worth keeping: no signature, no token."""
     return {
-        name: value[:300]
+        name: value[:300].encode("utf-8", "replace").decode()  # a byte that is no UTF-8 comes as a lone surrogate
         for name, value in headers.items()
         if (name.startswith("x-") or name in KEPT_HEADERS) and not NEVER_KEPT.search(name)
     }

@@ -254,7 +254,9 @@ class Store(Protocol):
     async def hasten(self, destination: str, now: datetime) -> None:
         """Make due what waits for a new try: the destination answers again."""
 
-    async def next_due(self, destination: str) -> datetime | None: ...
+    async def next_due(self, destination: str, now: datetime) -> datetime | None:
+        """Return when the next one becomes due that is not due yet, or a lease ends."""
+        ...
 
     async def ready(self) -> None:
         """Return if the store takes writes."""

@@ -1,9 +1,9 @@
 """The memory on one machine: SQLite, one file, one writer.
 
-All writes go through one thread that owns the writing connection and takes whatever waits as one transaction (group
-commit): a hundred events share one sync. ``synchronous=FULL`` in WAL mode: when `accept` returns, the event is on the
-disk. Readers have a connection of their own and never wait for the writer.
-https://www.sqlite.org/wal.html https://www.sqlite.org/pragma.html#pragma_synchronous
+All writes go through `GroupCommit`: whatever waits is one transaction, and a hundred events share one sync. When
+`accept` returns, the event is on the disk. What is claimed and settled survives the end of the process at any moment;
+it is synced with the next event, or a fraction of a second later: after a power failure it is done again, not lost.
+Readers have a connection of their own and never wait for the writer. https://www.sqlite.org/wal.html
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import queue
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,15 +26,19 @@ import zstandard
 
 from bridge import codec
 from bridge.errors import StoreUnavailable
-from bridge.event import Event, Run, Target, Track
+from bridge.event import Event, Identity, Run, Target, Track
 from bridge.observe import log
+from bridge.store import _sqlite_shared
+from bridge.store._commit import GroupCommit, connect
+from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
 from bridge.store.base import (
     Accepted,
     Arrival,
     Claimed,
+    Condition,
     Decider,
-    Decision,
     Depth,
+    Row,
     Settlement,
     StoredAttempt,
     StoredDelivery,
@@ -44,8 +47,7 @@ from bridge.store.base import (
 
 T = TypeVar("T")
 
-BATCH = 256
-BUSY_TIMEOUT = timedelta(seconds=3)  # another process may hold the write lock so long; senders wait 10 s, two turns
+REMEMBERED = 500  # runs, tracks and events whose newest state is in memory, too
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
 TRACKS_FOR = timedelta(days=365)  # how long a branch or pull request may rest before its results are forgotten
 SEEN_FOR = timedelta(days=90)  # how long a delivery is remembered at least, so that it cannot be played again
@@ -67,21 +69,38 @@ HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pe
 RECOVER = "UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1 WHERE state = 'sending'"
 BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = """
-    SELECT d.id, d.event_id, d.target, d.version, d.created_at, d.attempts, d.unsure, d.plain, d.replayed, d.tries,
-           d.run_key, d.lane, e.event, r.run
-    FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN runs r ON r.key = d.run_key
-    WHERE d.id = ?
+    SELECT event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane
+    FROM deliveries WHERE id = ?
+"""
+SEEN = """
+    SELECT s.event_id, s.sent_at, e.state = 'unreadable' FROM seen s LEFT JOIN events e ON e.id = s.event_id
+    WHERE s.source = ? AND s.key = ?
+"""
+EVENT = """
+    INSERT INTO events (source, received_at, state, event, problem, rules, headers, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ROUTED = "UPDATE events SET state = ?, event = ?, rules = ?, problem = '' WHERE id = ?"
+RUN = """
+    INSERT INTO runs (key, run, updated_at) VALUES (?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET run = excluded.run, updated_at = excluded.updated_at
+"""
+TRACK = """
+    INSERT INTO tracks (key, track, updated_at) VALUES (?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET track = excluded.track, updated_at = excluded.updated_at
+"""
+OWE = """
+    INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at,
+                            created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)
 """
 # What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
 FOLD = """
     UPDATE deliveries SET state = 'folded', settled_at = ?, text = ?
     WHERE lane = ? AND live = 1 AND message = ? AND state = 'pending' AND id > ? AND version <= ?
 """
-NEXT_DUE = """
-    SELECT min(due_at) FROM deliveries d WHERE d.destination = ? AND d.state = 'pending'
-      AND NOT EXISTS (SELECT 1 FROM deliveries p
-                      WHERE p.lane = d.lane AND p.id < d.id AND p.state IN ('pending', 'sending'))
-"""
+# What is due already and was not claimed waits for the one before it in its lane, or for a free hand.
+NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE destination = ? AND state = 'pending' AND due_at > ?"
 NEXT_LEASE = "SELECT min(leased_until) FROM deliveries WHERE destination = ? AND state = 'sending'"
 PLACE = """
     INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, ?, ?)
@@ -103,25 +122,24 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._memory = _Memory()
+        self._commit = GroupCommit(path, self._memory)
         self._wakes: list[Callable[[str], None]] = []
         self._reader: sqlite3.Connection | None = None
         self._reading = threading.Lock()
         self._lock_file: Any = None
         self._closed = False
-        self._thread = threading.Thread(target=self._write_forever, name="bridge-store", daemon=True)
 
     @classmethod
     async def open(cls, path: Path, *, worker: bool = False) -> SqliteStore:
-        """Open the file, bring it up to date and start the writer; raise StoreUnavailable.
+        """Open the file and bring it up to date; raise StoreUnavailable.
 
         `worker`: this process will deliver. When it is the only one, what an earlier process left in the middle of
         sending is given back at once, as unsure; otherwise leases run out by themselves.
         """
         store = cls(path)
-        await asyncio.to_thread(store._migrate)
-        store._thread.start()
         try:
+            await asyncio.to_thread(store._migrate)
             if worker:
                 await store._recover()
         except BaseException as error:
@@ -134,58 +152,115 @@ class SqliteStore:
     # -- accepting -----------------------------------------------------------------------------------------------------
 
     async def accept(self, arrival: Arrival, decider: Decider) -> Accepted:
-        accepted = await self._write(lambda db: _accept(db, arrival, decider))
+        body = None if arrival.ignored else _zip(arrival.body)
+        accepted = await self._commit.write(lambda db: self._accept(db, arrival, body, decider))
         for destination in accepted.destinations:
             self._wake(destination)
         return accepted
+
+    def _accept(self, db: sqlite3.Connection, arrival: Arrival, body: bytes | None, decider: Decider) -> Accepted:
+        row = db.execute(SEEN, (arrival.source, arrival.identity.key)).fetchone()
+        seen = Seen(row[0], row[1], bool(row[2])) if row is not None else None
+        entry = self._decide(db, arrival, decider, seen)
+        if isinstance(entry, Duplicate):
+            return Accepted(f"e{entry.event_id}", duplicate=True)
+        at = arrival.received_at.timestamp()
+        number = db.execute(
+            EVENT,
+            (
+                arrival.source,
+                at,
+                entry.state,
+                entry.event,
+                entry.problem,
+                entry.rules.decode(),
+                entry.headers.decode(),
+                body,
+            ),
+        ).lastrowid
+        if entry.remember:
+            sent_at = arrival.identity.sent_at
+            db.execute(
+                SEE, (arrival.source, arrival.identity.key, number, sent_at.timestamp() if sent_at else None, at)
+            )
+        self._remember(db, entry, number or 0, at)
+        return Accepted(f"e{number}", state=entry.state, destinations=entry.destinations)
+
+    def _decide(
+        self, db: sqlite3.Connection, arrival: Arrival, decider: Decider, seen: Seen | None
+    ) -> Entry | Duplicate:
+        talk = accepting(arrival, decider)
+        run_key = next(talk)
+        try:
+            track_key = talk.send(Known(seen, self._memory.run(db, run_key) if run_key else None))
+            talk.send(self._memory.track(db, track_key) if track_key else None)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        raise RuntimeError("it asked a third time")
+
+    def _remember(self, db: sqlite3.Connection, entry: Entry, number: int, at: float) -> None:
+        """Write the new state of run and track and what is owed."""
+        run, track = entry.run, entry.track
+        if run is not None:
+            db.execute(RUN, (run.key, entry.run_json, at))
+            self._memory.runs.put(run.key, run)
+        if track is not None:
+            db.execute(TRACK, (track.key, entry.track_json, at))
+            self._memory.tracks.put(track.key, track)
+        for target, text in entry.targets:
+            lane = f"{run.key}|{target.destination}" if run else f"e{number}|{target.destination}"
+            run_key, version = (run.key, run.version) if run else (None, 0)
+            db.execute(
+                OWE,
+                (number, lane, run_key, target.destination, target.key, text, int(target.live), version, at, at),
+            )
 
     async def route_stuck(self, decider: Decider) -> int:
         """Fold and route again what could not be; return how many are done."""
         stuck = await self.events(limit=1_000, state="stuck")
         done = 0
         for stored in reversed(stuck):
-            if stored.event is None:
-                continue
-            event = stored.event
-            try:
-                touched = await self._write(
-                    partial(_route_again, event=event, number=_number(stored.id), decider=decider)
-                )
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # a bug is still a bug; the event stays where it is
-                log.error("event.stuck", event_id=stored.id, error=type(error).__name__)
+            entry = await self._commit.write(partial(self._route_again, stored=stored, decider=decider))
+            if entry is None:
                 continue
             done += 1
-            for destination in touched:
+            for destination in entry.destinations:
                 self._wake(destination)
         return done
+
+    def _route_again(self, db: sqlite3.Connection, stored: StoredEvent, decider: Decider) -> Entry | None:
+        if stored.event is None:
+            return None
+        arrival = Arrival(stored.source, stored.received_at, {}, b"", Identity(""), stored.event)
+        entry = self._decide(db, arrival, decider, None)
+        if isinstance(entry, Duplicate) or entry.state == "stuck":
+            return None  # a bug is still a bug; the event stays where it is
+        number = _number(stored.id)
+        db.execute(ROUTED, (entry.state, entry.event, entry.rules.decode(), number))
+        self._remember(db, entry, number, stored.received_at.timestamp())
+        return entry
 
     # -- delivering ----------------------------------------------------------------------------------------------------
 
     async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
-        return await self._write(lambda db: _claim(db, destination, now, lease, limit))
-
-    async def settle(self, settlement: Settlement) -> None:
-        await self._write(lambda db: _settle(db, settlement))
-
-    async def reload(self, claimed: Claimed) -> Claimed:
-        return await self._read(
-            lambda db: replace(
-                _claimed(db, _number(claimed.id)), unsure=claimed.unsure, leased_until=claimed.leased_until
-            )
+        return await self._commit.write(
+            lambda db: _claim(db, self._memory, destination, now, lease, limit), durable=False
         )
 
-    async def hasten(self, destination: str, now: datetime) -> None:
-        await self._write(lambda db: db.execute(HASTEN, (now.timestamp(), destination, now.timestamp())))
+    async def settle(self, settlement: Settlement) -> None:
+        await self._commit.write(lambda db: _settle(db, settlement), durable=False)
 
-    async def next_due(self, destination: str) -> datetime | None:
+    async def reload(self, claimed: Claimed) -> Claimed:
+        found = await self._commit.write(lambda db: _claimed(db, self._memory, _number(claimed.id)), durable=False)
+        return replace(found, unsure=claimed.unsure, leased_until=claimed.leased_until)
+
+    async def hasten(self, destination: str, now: datetime) -> None:
+        await self._commit.write(lambda db: db.execute(HASTEN, (now.timestamp(), destination, now.timestamp())))
+
+    async def next_due(self, destination: str, now: datetime) -> datetime | None:
         def read(db: sqlite3.Connection) -> datetime | None:
-            found = [
-                value
-                for query in (NEXT_DUE, NEXT_LEASE)
-                if (value := db.execute(query, (destination,)).fetchone()[0]) is not None
-            ]
+            asked = ((NEXT_DUE, (destination, now.timestamp())), (NEXT_LEASE, (destination,)))
+            found = [value for query, given in asked if (value := db.execute(query, given).fetchone()[0]) is not None]
             return _time(min(found)) if found else None
 
         return await self._read(read)
@@ -194,13 +269,20 @@ class SqliteStore:
         def write(db: sqlite3.Connection) -> list[tuple[str, str]]:
             return [row for item in delivery_ids if (row := _replay(db, _number(item), now)) is not None]
 
-        done = await self._write(write)
+        done = await self._commit.write(write)
         for _, destination in done:
             self._wake(destination)
         return [delivery for delivery, _ in done]
 
     def on_owed(self, wake: Callable[[str], None]) -> None:
         self._wakes.append(wake)
+
+    @property
+    def limits(self) -> None:
+        return None
+
+    async def lead(self) -> bool:
+        return True
 
     def _wake(self, destination: str) -> None:
         for wake in self._wakes:
@@ -210,7 +292,7 @@ class SqliteStore:
 
     async def ready(self) -> None:
         # A real write: a full disk refuses it, and takes an empty transaction.
-        await self._write(lambda db: db.execute(SEE, ("", "", 0, None, 0.0)))
+        await self._commit.write(lambda db: db.execute(SEE, ("", "", 0, None, 0.0)))
 
     async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]:
         return await self._read(lambda db: _events(db, limit, where))
@@ -229,20 +311,40 @@ class SqliteStore:
     async def depths(self) -> dict[str, Depth]:
         return await self._read(_depths)
 
+    # -- what several workers would share ------------------------------------------------------------------------------
+
+    async def report(self, destination: str, condition: Condition) -> None:
+        await self._commit.write(lambda db: _sqlite_shared.report(db, destination, condition), durable=False)
+
+    async def conditions(self) -> dict[str, Condition]:
+        return await self._read(_sqlite_shared.conditions)
+
+    def export(self) -> AsyncIterator[tuple[str, Row]]:
+        return _sqlite_shared.export(self.path)
+
+    async def restore(self, rows: AsyncIterator[tuple[str, Row]]) -> dict[str, int]:
+        return await _sqlite_shared.restore(self.path, rows)
+
+    # -- forgetting ----------------------------------------------------------------------------------------------------
+
     async def bury(self, known: Sequence[str], before: datetime, now: datetime) -> int:
-        return await self._write(lambda db: _bury(db, known, before, now))
+        return await self._commit.write(lambda db: _bury(db, known, before, now))
 
     async def purge(self, before: datetime, limit: int = 500) -> int:
         """Forget what was settled before `before`, at most `limit` rows of each kind; return how many rows went."""
-        return await self._write(lambda db: _purge(db, before, limit))
+
+        def write(db: sqlite3.Connection) -> int:
+            self._memory.forget()
+            return _purge(db, before, limit)
+
+        return await self._commit.write(write)
 
     # -- the machinery -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         if not self._closed:
-            self._closed = True  # nothing may queue up behind the end: nobody would answer it
-            self._jobs.put(None)
-            await asyncio.to_thread(self._thread.join)
+            self._closed = True
+            await self._commit.close()
         with self._reading:
             if self._reader is not None:
                 self._reader.close()
@@ -264,26 +366,18 @@ class SqliteStore:
         except OSError:
             pass
         else:
-            await self._write(lambda db: db.execute(RECOVER))
+            await self._commit.write(lambda db: db.execute(RECOVER))
         await asyncio.to_thread(fcntl.flock, self._lock_file, fcntl.LOCK_SH)
 
     def _migrate(self) -> None:
         try:
-            db = _connect(self.path)
+            db = connect(self.path)
             try:
                 migrate(db)
             finally:
                 db.close()
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open the database {self.path}: {error}") from error
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        loop = asyncio.get_running_loop()
-        job = _Job(work, loop.create_future(), loop)
-        self._jobs.put(job)
-        return await job.future  # type: ignore[no-any-return]
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:
@@ -292,129 +386,12 @@ class SqliteStore:
                     raise StoreUnavailable("the store is closed")
                 try:
                     if self._reader is None:
-                        self._reader = _connect(self.path, check_same_thread=False)
+                        self._reader = connect(self.path)
                     return work(self._reader)
                 except sqlite3.Error as error:
                     raise StoreUnavailable(f"the database cannot be read: {error}") from error
 
         return await asyncio.to_thread(read)
-
-    def _write_forever(self) -> None:
-        """The writer: one transaction for all that waits, one sync, then all answers at once."""
-        db: sqlite3.Connection | None = None
-        running = True
-        while running:
-            batch = [job for job in [self._jobs.get()] if job is not None]
-            running = bool(batch)
-            while running and len(batch) < BATCH:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    running = False
-                else:
-                    batch.append(job)
-            if not batch:
-                break
-            try:
-                db = db or _connect(self.path)
-                answers = _transaction(db, batch)
-            except Exception as error:  # whatever it is, the writer lives on: a dead one would let all callers hang
-                if not isinstance(error, sqlite3.Error | OSError):
-                    log.error("store.failed", error=type(error).__name__, exc_info=True)
-                db = _give_up(db)
-                failure = StoreUnavailable(f"the database takes no writes: {error}")
-                answers = [(job, None, failure) for job in batch]
-            _answer(answers)
-        if db is not None:
-            db.close()
-
-
-class _Job:
-    __slots__ = ("future", "loop", "work")
-
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], future: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self.work = work
-        self.future: asyncio.Future[Any] = future
-        self.loop = loop
-
-
-_Answer = tuple[_Job, Any, BaseException | None]
-
-
-def _transaction(db: sqlite3.Connection, batch: list[_Job]) -> list[_Answer]:
-    """Do all jobs and commit. A job that raises is undone alone; an error of the engine undoes all."""
-    answers: list[_Answer] = []
-    db.execute("BEGIN IMMEDIATE")
-    for job in batch:
-        if job.future.cancelled():
-            continue  # nobody waits for it: a claim made now would be held by nobody
-        db.execute("SAVEPOINT job")
-        try:
-            answers.append((job, job.work(db), None))
-        except Exception as error:
-            if _is_engines(error):
-                raise
-            db.execute("ROLLBACK TO job")
-            answers.append((job, None, error))
-        db.execute("RELEASE job")
-    db.execute("COMMIT")
-    return answers
-
-
-def _is_engines(error: Exception) -> bool:
-    """Return whether the database itself fails, and not one job that asks it for something impossible."""
-    one_jobs = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-    return isinstance(error, sqlite3.Error) and not isinstance(error, one_jobs)
-
-
-def _give_up(db: sqlite3.Connection | None) -> sqlite3.Connection | None:
-    """Leave the failed transaction; a connection that cannot even do that is closed and made anew."""
-    if db is None:
-        return None
-    try:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-    except sqlite3.Error:
-        db.close()
-        return None
-    return db
-
-
-def _answer(answers: list[_Answer]) -> None:
-    """Hand the answers of one batch to their loops, one call per loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
-    for answer in answers:
-        loops.setdefault(answer[0].loop, []).append(answer)
-    for loop, mine in loops.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, mine)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            continue
-
-
-def _resolve(answers: list[_Answer]) -> None:
-    for job, result, error in answers:
-        if job.future.done():
-            continue
-        if error is not None:
-            job.future.set_exception(error)
-        else:
-            job.future.set_result(result)
-
-
-def _connect(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT.total_seconds(), isolation_level=None, check_same_thread=check_same_thread
-    )
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
 
 
 def migrate(db: sqlite3.Connection) -> None:
@@ -440,168 +417,73 @@ def _statements(script: str) -> list[str]:
     return [statement for part in text.split(";") if (statement := part.strip())]
 
 
+class _Memory:
+    """The newest states, so that they need not be read and parsed again; forgotten whenever they may be wrong.
+
+    Only the connection that writes asks it: within its transaction nobody else writes, and what others have written
+    since its last one shows in ``data_version``. https://www.sqlite.org/pragma.html#pragma_data_version
+    """
+
+    def __init__(self) -> None:
+        self.runs: _Newest[Run] = _Newest()
+        self.tracks: _Newest[Track] = _Newest()
+        self.events: _Newest[Event] = _Newest()
+        self._version = -1
+
+    def forget(self) -> None:
+        for newest in (self.runs, self.tracks, self.events):
+            newest.clear()
+
+    def begin(self, db: sqlite3.Connection) -> None:
+        """A transaction begins: is what is remembered still true?"""
+        version = db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self.forget()
+            self._version = version
+
+    def run(self, db: sqlite3.Connection, key: str) -> Run | None:
+        run = self.runs.get(key)
+        if run is None:
+            row = db.execute("SELECT run FROM runs WHERE key = ?", (key,)).fetchone()
+            run = codec.load(row[0], Run) if row else None
+            if run is not None:
+                self.runs.put(key, run)
+        return run
+
+    def track(self, db: sqlite3.Connection, key: str) -> Track | None:
+        track = self.tracks.get(key)
+        if track is None:
+            row = db.execute("SELECT track FROM tracks WHERE key = ?", (key,)).fetchone()
+            track = codec.load(row[0], Track) if row else None
+            if track is not None:
+                self.tracks.put(key, track)
+        return track
+
+    def event(self, db: sqlite3.Connection, number: int) -> Event:
+        event = self.events.get(number)
+        if event is None:
+            (text,) = db.execute("SELECT event FROM events WHERE id = ?", (number,)).fetchone()
+            event = codec.load(text, Event).with_(id=f"e{number}")
+            self.events.put(number, event)
+        return event
+
+
+class _Newest(dict[Any, T]):
+    """So many of the newest."""
+
+    def put(self, key: Any, value: T) -> None:
+        self.pop(key, None)
+        self[key] = value
+        if len(self) > REMEMBERED:
+            del self[next(iter(self))]
+
+
 # -- inside the transaction --------------------------------------------------------------------------------------------
 
 
-def _accept(db: sqlite3.Connection, arrival: Arrival, decider: Decider) -> Accepted:
-    identity = arrival.identity
-    event = arrival.event
-    row = db.execute(
-        "SELECT event_id, sent_at FROM seen WHERE source = ? AND key = ?", (arrival.source, identity.key)
-    ).fetchone()
-    if row is not None and event is not None and _was_unreadable(db, row[0]):
-        row = None  # it can be read by now: the sender's redelivery is welcome
-    if row is not None and (event is None or not identity.repeatable or _sent_before(identity.sent_at, row[1])):
-        return Accepted(f"e{row[0]}", duplicate=True)
-    if event is None:
-        state = "ignored" if arrival.ignored else "unreadable"
-        number = _insert_event(db, arrival, None, state, arrival.problem)
-        if not arrival.ignored:
-            _see(db, arrival, number)
-        return Accepted(f"e{number}", state=state)  # type: ignore[arg-type]
-    db.execute("SAVEPOINT routing")
-    try:
-        return _routed(db, arrival, event, decider, row)
-    except Exception as error:  # a bug in fold or route must not lose the event: it is kept, shown and routed later
-        if _is_engines(error):
-            raise
-        log.error("event.stuck", source=arrival.source, error=type(error).__name__, exc_info=True)
-        db.execute("ROLLBACK TO routing")
-        number = _insert_stuck(db, arrival, event, f"bridge could not route it: {type(error).__name__}")
-        _see(db, arrival, number)
-        return Accepted(f"e{number}", state="stuck")
-
-
-def _routed(
-    db: sqlite3.Connection, arrival: Arrival, event: Event, decider: Decider, seen: tuple[int, float | None] | None
-) -> Accepted:
-    decision = _decide(db, event, decider, repeat=seen is not None, sent_at=arrival.identity.sent_at)
-    if decision is None:
-        return Accepted(f"e{seen[0] if seen else 0}", duplicate=True)
-    number = _insert_event(db, arrival, decision.event, decision.state, "", decision.rules)
-    _see(db, arrival, number)
-    destinations = _remember(db, decision, number, arrival.received_at)
-    return Accepted(f"e{number}", state=decision.state, destinations=destinations)
-
-
-def _insert_stuck(db: sqlite3.Connection, arrival: Arrival, event: Event, problem: str) -> int:
-    try:
-        return _insert_event(db, arrival, event, "stuck", problem)
-    except Exception as error:  # not even the event can be written down: then its body is
-        if _is_engines(error):
-            raise
-        return _insert_event(db, arrival, None, "stuck", problem)
-
-
-def _was_unreadable(db: sqlite3.Connection, number: int) -> bool:
-    row = db.execute("SELECT state FROM events WHERE id = ?", (number,)).fetchone()
-    return row is not None and row[0] == "unreadable"
-
-
-def _decide(
-    db: sqlite3.Connection, event: Event, decider: Decider, *, repeat: bool, sent_at: datetime | None
-) -> Decision | None:
-    """Return what `event` means, or None when it repeats what is known already."""
-    key = decider.run_key(event)
-    found = db.execute("SELECT run FROM runs WHERE key = ?", (key,)).fetchone() if key else None
-    first = decider.first(event, codec.load(found[0], Run) if found else None, repeat=repeat, sent_at=sent_at)
-    if repeat and not first.news:
-        return None
-    track = None
-    if first.track is not None:
-        found = db.execute("SELECT track FROM tracks WHERE key = ?", (first.track,)).fetchone()
-        track = codec.load(found[0], Track) if found else None
-    return decider.second(first, track)
-
-
-def _remember(db: sqlite3.Connection, decision: Decision, number: int, now: datetime) -> tuple[str, ...]:
-    """Write the new state of run and track and what is owed; return the destinations that are owed something."""
-    at = now.timestamp()
-    run, track = decision.run, decision.track
-    if run is not None:
-        db.execute(
-            "INSERT INTO runs (key, run, updated_at) VALUES (?, ?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET run = excluded.run, updated_at = excluded.updated_at",
-            (run.key, codec.dump(run), at),
-        )
-    if track is not None:
-        db.execute(
-            "INSERT INTO tracks (key, track, updated_at) VALUES (?, ?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET track = excluded.track, updated_at = excluded.updated_at",
-            (track.key, codec.dump(track), at),
-        )
-    for target in decision.targets:
-        lane = f"{run.key}|{target.destination}" if run else f"e{number}|{target.destination}"
-        db.execute(
-            "INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, "
-            "due_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
-            (
-                number,
-                lane,
-                run.key if run else None,
-                target.destination,
-                target.key,
-                codec.dump(target).decode(),
-                int(target.live),
-                run.version if run else 0,
-                at,
-                at,
-            ),
-        )
-    return tuple(dict.fromkeys(target.destination for target in decision.targets))
-
-
-def _route_again(db: sqlite3.Connection, event: Event, number: int, decider: Decider) -> tuple[str, ...]:
-    decision = _decide(db, event, decider, repeat=False, sent_at=None)
-    if decision is None:
-        return ()
-    db.execute(
-        "UPDATE events SET state = ?, event = ?, rules = ?, problem = '' WHERE id = ?",
-        (decision.state, codec.dump(decision.event), json.dumps(decision.rules), number),
-    )
-    return _remember(db, decision, number, event.received_at or datetime.now(UTC))
-
-
-def _insert_event(
-    db: sqlite3.Connection, arrival: Arrival, event: Event | None, state: str, problem: str, rules: Sequence[str] = ()
-) -> int:
-    cursor = db.execute(
-        "INSERT INTO events (source, received_at, state, event, problem, rules, headers, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            arrival.source,
-            arrival.received_at.timestamp(),
-            state,
-            codec.dump(event) if event is not None else None,
-            problem,
-            json.dumps(rules),
-            json.dumps(arrival.headers),
-            _zip(arrival.body) if state != "ignored" else None,
-        ),
-    )
-    return int(cursor.lastrowid or 0)
-
-
-def _see(db: sqlite3.Connection, arrival: Arrival, number: int) -> None:
-    sent_at = arrival.identity.sent_at
-    db.execute(
-        SEE,
-        (
-            arrival.source,
-            arrival.identity.key,
-            number,
-            sent_at.timestamp() if sent_at else None,
-            arrival.received_at.timestamp(),
-        ),
-    )
-
-
-def _sent_before(sent_at: datetime | None, known: float | None) -> bool:
-    """Return whether a repeatable delivery is that earlier one: of its time, before it, or with the time left out."""
-    return known is not None and (sent_at is None or sent_at.timestamp() <= known)
-
-
-def _claim(db: sqlite3.Connection, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
+def _claim(
+    db: sqlite3.Connection, memory: _Memory, destination: str, now: datetime, lease: timedelta, limit: int
+) -> list[Claimed]:
     at = now.timestamp()
     never = at + LONGEST_DELAY.total_seconds()
     until = now + lease
@@ -611,7 +493,7 @@ def _claim(db: sqlite3.Connection, destination: str, now: datetime, lease: timed
     for (number,) in rows:
         db.execute(LEASE, (until.timestamp(), number))
         try:
-            claimed.append(_promised(db, replace(_claimed(db, number), leased_until=until)))
+            claimed.append(_promised(db, replace(_claimed(db, memory, number), leased_until=until)))
         except sqlite3.Error:
             raise
         except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
@@ -628,11 +510,9 @@ def _promised(db: sqlite3.Connection, claimed: Claimed) -> Claimed:
     return claimed
 
 
-def _claimed(db: sqlite3.Connection, number: int) -> Claimed:
+def _claimed(db: sqlite3.Connection, memory: _Memory, number: int) -> Claimed:
     row = db.execute(LOAD, (number,)).fetchone()
-    event_id, target_text, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane, event, run = (
-        row[1:]
-    )
+    event_id, target_text, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane = row
     target = codec.load(target_text, Target)
     if target.live:
         target = _with_mentions(db, target, lane, number)
@@ -640,8 +520,8 @@ def _claimed(db: sqlite3.Connection, number: int) -> Claimed:
     root = _place(db, _thread_key(run_key, target)) if run_key and target.thread else None
     return Claimed(
         id=f"d{number}",
-        event=codec.load(event, Event).with_(id=f"e{event_id}"),
-        run=codec.load(run, Run) if run else None,
+        event=memory.event(db, event_id),
+        run=memory.run(db, run_key) if run_key else None,
         target=target,
         created_at=_time(created_at),
         attempts=attempts,
@@ -907,18 +787,7 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class _Zips(threading.local):
-    """A compressor per thread: none may be shared, and making one takes as long as compressing a body."""
-
-    def __init__(self) -> None:
-        self.compress = zstandard.ZstdCompressor(level=1).compress
-
-
-_zips = _Zips()
-
-
-def _zip(body: bytes) -> bytes:
-    return _zips.compress(body)
+_zip = zstandard.ZstdCompressor(level=1).compress  # of one thread, the loop's: it may not be shared
 
 
 def _unzip(body: bytes) -> bytes:

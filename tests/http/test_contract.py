@@ -198,7 +198,8 @@ async def test_cirrus_a_replay_is_a_duplicate_after_its_run_is_forgotten(ci: Cir
     await ci.build("COMPLETED", "EXECUTING", 1)
     store = ci.client.bridge._require_store()
     assert isinstance(store, SqliteStore)
-    await store._write(lambda db: db.execute("DELETE FROM runs"))
+    await store._commit.write(lambda db: db.execute("DELETE FROM runs"))
+    store._memory.forget()
     assert await ci.build("COMPLETED", "EXECUTING", 1) == "duplicate"
 
 

@@ -61,13 +61,14 @@ async def test_a_claim_takes_no_more_than_asked_and_the_oldest_first(store: Stor
 
 
 async def test_what_is_due_later_is_told_by_next_due(store: Store) -> None:
-    assert await store.next_due("builds") is None
+    assert await store.next_due("builds", NOON) is None
     await accept(store, ALL, event(1))
-    assert await store.next_due("builds") == NOON
+    assert await store.next_due("builds", after(-1)) == NOON
+    assert await store.next_due("builds", NOON) is None, "it is due already"
     (first,) = await claim(store)
-    assert await store.next_due("builds") == after(100), "the end of the lease"
+    assert await store.next_due("builds", NOON) == after(100), "the end of the lease"
     await store.settle(settled(first, "pending", outcome="transient", due_at=after(7)))
-    assert await store.next_due("builds") == after(7)
+    assert await store.next_due("builds", NOON) == after(7)
 
 
 async def test_a_clock_that_went_back_holds_nothing_up(store: Store) -> None:

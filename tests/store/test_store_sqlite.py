@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import StoreUnavailable
-from bridge.store import open_store, sqlite
+from bridge.store import _commit, open_store, sqlite
 from bridge.store.base import Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, settled
 
@@ -46,13 +47,13 @@ def python(code: str, *args: object, **more: object) -> subprocess.Popen[str]:
 
 async def test_two_hundred_at_once_are_few_transactions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commits: list[int] = []
-    real = sqlite._transaction
+    real = _commit.transaction
 
-    def counting(db: sqlite3.Connection, batch: list[sqlite._Job]) -> list[sqlite._Answer]:
+    def counting(db: sqlite3.Connection, batch: list[_commit.Job], memory: _commit.Memory) -> list[_commit.Answer]:
         commits.append(len(batch))
-        return real(db, batch)
+        return real(db, batch, memory)
 
-    monkeypatch.setattr(sqlite, "_transaction", counting)
+    monkeypatch.setattr(_commit, "transaction", counting)
     store = await opened(path)
     await asyncio.gather(*(store.accept(arrival(event(n), f"k{n}"), ALL) for n in range(200)))
     await store.close()
@@ -123,7 +124,7 @@ async def test_the_claim_uses_its_partial_indexes_and_scans_nothing(path: Path) 
     numbers = {
         "CLAIM": ("builds", 0.0, 0.0, 4),
         "EXPIRE": ("builds", 0.0, 0.0),
-        "NEXT_DUE": ("builds",),
+        "NEXT_DUE": ("builds", 0.0),
         "NEXT_LEASE": ("builds",),
         "FOLD": (0.0, "", "lane", "message", 1, 1),
         "LOAD": (1,),
@@ -169,7 +170,7 @@ async def test_a_long_history_does_not_slow_the_claim(path: Path) -> None:
 async def test_a_locked_database_refuses_after_the_busy_timeout_and_recovers(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", sqlite.timedelta(milliseconds=50))
+    monkeypatch.setattr(_commit, "BUSY_TIMEOUT", timedelta(milliseconds=50))
     store = await opened(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -200,7 +201,7 @@ async def test_a_short_lock_is_waited_for(path: Path) -> None:
 async def test_a_bug_in_the_writer_refuses_and_the_writer_lives_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await opened(path)
     with monkeypatch.context() as broken:
-        broken.setattr(sqlite, "_transaction", lambda _db, _batch: 1 // 0)
+        broken.setattr(_commit, "transaction", lambda _db, _batch, _memory: 1 // 0)
         with pytest.raises(StoreUnavailable):
             await store.accept(arrival(event(1), "a"), ALL)
     assert (await store.accept(arrival(event(1), "a"), ALL)).state == "routed"
