@@ -32,7 +32,7 @@ from bridge.observe import log
 from bridge.receive import READ_WITHIN, Deciding, Receiver
 from bridge.render import Renderer
 from bridge.sources import SOURCES
-from bridge.store import DEFAULT_URL, open_store
+from bridge.store import DEFAULT_URL, engine, open_store
 from bridge.store.base import Store
 from bridge.web import Feed, add_routes
 from bridge.web.feed import Bubble
@@ -41,6 +41,7 @@ Role = Literal["all", "web", "worker"]
 
 HEADERS_WITHIN = timedelta(seconds=30)  # aiohttp's keep-alive time is also how long it waits for a request's headers
 SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
+LEAD_EVERY = timedelta(seconds=2)  # how soon another worker takes over from a leader that is gone
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 50
 ORPHANS_KEPT = timedelta(hours=24)  # how long deliveries wait for a destination that the configuration lost
@@ -79,6 +80,7 @@ class Bridge:
         self._read_within = read_within
         self._renderer = Renderer(config.templates)
         self._deciding = Deciding(config.rules)
+        self._leading = False
         self._reloading = asyncio.Lock()
         self._files = self._look()  # as they were when `config` was read, or very soon after
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,8 +110,8 @@ class Bridge:
                 shown=self._show,
             )
             await self._couriers.follow(self.config)
-            await store.route_stuck(self._deciding)
-            self._background(self._purge_forever())
+            await self._try_to_lead(store)
+            self._background(self._lead_forever(store))
         self._runner = web.AppRunner(self._application(store), shutdown_timeout=SHUTDOWN_WITHIN)
         await self._runner.setup()
         self._listening = await self._listen(self._runner, host, port)
@@ -288,18 +290,36 @@ class Bridge:
                     await self.reload()
                     break  # the new text may name other files
 
-    async def _purge_forever(self) -> None:
+    async def _try_to_lead(self, store: Store) -> None:
+        """Ask whether the timers are this process's task; a new leader routes at once what could not be."""
+        led = self._leading
+        self._leading = False  # should the store not answer
+        try:
+            self._leading = await store.lead()
+        finally:
+            observe.leader.set(int(self._leading))
+        if self._leading and not led:
+            await store.route_stuck(self._deciding)
+
+    async def _lead_forever(self, store: Store) -> None:
+        purge_at = time.monotonic() + PURGE_EVERY.total_seconds()
         while True:
-            await asyncio.sleep(PURGE_EVERY.total_seconds())
-            store, now = self._require_store(), self._now()
+            await asyncio.sleep(LEAD_EVERY.total_seconds())
             try:
-                await store.route_stuck(self._deciding)
-                await store.bury(tuple(self.config.destinations), now - ORPHANS_KEPT, now)
-                for _ in range(PURGE_SLICES):
-                    if not await store.purge(now - self.config.server.retention, 500):
-                        break
+                await self._try_to_lead(store)
+                if self._leading and time.monotonic() >= purge_at:
+                    purge_at = time.monotonic() + PURGE_EVERY.total_seconds()
+                    await self._tidy(store)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", error=str(error))
+
+    async def _tidy(self, store: Store) -> None:
+        now = self._now()
+        await store.route_stuck(self._deciding)
+        await store.bury(tuple(self.config.destinations), now - ORPHANS_KEPT, now)
+        for _ in range(PURGE_SLICES):
+            if not await store.purge(now - self.config.server.retention, 500):
+                break
 
     # -- what to tell at start -----------------------------------------------------------------------------------------
 
@@ -313,6 +333,11 @@ class Bridge:
             warning = "  WARNING: unsigned, anybody who knows the address can send events\n" if source.unsigned else ""
             lines.append(f"{module.LABEL} sends to  {url}\n{warning}  {module.SETUP.format(url=url)}")
         return lines
+
+    def describe_part(self) -> str:
+        """Return what this process does and where its memory is, without an address: it may hold a password."""
+        part = {"all": "takes webhooks and delivers", "web": "takes webhooks", "worker": "delivers"}[self._role]
+        return f"it {part}; its memory is {engine(self._environ.get('DATABASE_URL') or DEFAULT_URL)}"
 
     async def health(self) -> dict[str, Health]:
         """Ask every destination whether it answers."""
@@ -400,7 +425,8 @@ async def serve(bridge: Bridge, host: str, port: int, *, say: Callable[[str], No
         log.info(
             "bridge.started", port=bridge.port, seconds=round(time.perf_counter() - started, 3), version=__version__
         )
-        say(f"bridge {__version__} listens on http://{host}:{bridge.port}\n")
+        say(f"bridge {__version__} listens on http://{host}:{bridge.port}")
+        say(f"{bridge.describe_part()}\n")
         for text in bridge.addresses():
             say(text)
         say("")

@@ -163,6 +163,7 @@ queue_dead = Gauge("bridge_queue_dead", "Deliveries given up and kept.", ("desti
 destination_up = Gauge(
     "bridge_destination_up", "1: the last answer was good, 0: the last was not.", ("destination",), registry=registry
 )
+leader = Gauge("bridge_leader", "1: the timers (forgetting, routing again) are this process's task.", registry=registry)
 config_reload_successful = Gauge(
     "bridge_config_last_reload_successful",
     "Whether the last attempt to load the configuration worked.",

@@ -18,13 +18,12 @@ from aiohttp import web
 
 from bridge import deliver, observe
 from bridge.config import SourceConfig
-from bridge.destinations.base import Bucket
 from bridge.errors import LookupFailed
 from bridge.event import Change, Run
 from bridge.receive import Deciding
 from bridge.render import Renderer
 from bridge.store import open_store
-from bridge.units import Rate
+from bridge.store.base import Limit
 from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, rule, task
 from tests.couriers import SHIPPED, Work, bot, hook, outcomes, texts
 from tests.fakes import slack as fake
@@ -348,12 +347,20 @@ async def test_after_an_outage_the_oldest_is_told_first(slack: FakeSlack, tmp_pa
 
 
 async def test_two_destinations_on_one_limit_share_it_whatever_each_is_allowed() -> None:
-    paces = deliver.Paces()
-    quick, slow = Bucket("one", Rate(50), 5), Bucket("one", Rate(1), 5)
-    paces.of(quick).pause(100.0)
-    assert paces.of(slow) is paces.of(quick)
-    assert paces.of(quick).wait(0.0) == 100.0
-    assert paces.of(quick).per_second == 1
+    paces = deliver.Paces(lambda: 0.0)
+    quick, slow = Limit("one", 50, 2), Limit("one", 1, 2)
+    assert [await paces.take([slow]), await paces.take([quick])] == [0.0, 0.0]
+    assert await paces.take([quick]) == 1.0, "at the pace of the slower"
+    await paces.pause([quick], 100.0)
+    assert await paces.take([slow]) == 100.0
+
+
+async def test_a_request_that_counts_against_two_limits_takes_of_both_or_of_none() -> None:
+    paces = deliver.Paces(lambda: 0.0)
+    wide, narrow = Limit("workspace", 1, 3), Limit("channel", 0.5, 1)
+    assert await paces.take([wide, narrow]) == 0.0
+    assert [await paces.take([wide, narrow]) for _ in range(5)] == [2.0] * 5
+    assert [await paces.take([wide]) for _ in range(3)] == [0.0, 0.0, 1.0]
 
 
 # -- unsure

@@ -28,6 +28,8 @@ COMMANDS = {
     "init": ("bridge.cli.config", "init"),
     "schema": ("bridge.cli.config", "schema"),
     "config": ("bridge.cli.config", "config_group"),
+    "export": ("bridge.cli.transfer", "export_command"),
+    "import": ("bridge.cli.transfer", "import_command"),
     "release": ("bridge.cli.serve", "release"),
     "demo": ("bridge.cli.serve", "demo"),
 }
@@ -46,6 +48,8 @@ SHORT = {
     "init": "Write a commented config.yaml.",
     "schema": "Print the JSON Schema of the configuration.",
     "config": "Pack the configuration for platforms without files.",
+    "export": "Write all that the database holds into a file.",
+    "import": "Read such a file into an empty database, of whichever engine.",
     "release": "Check the configuration and bring the database up to date, before a new version takes over.",
     "demo": "The whole story on this machine: no account, no key.",
 }

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 DEFAULT_URL = "sqlite:///bridge.db"
 
 
+def engine(url: str) -> str:
+    """Return the name of what `url` opens, for people: it holds no address."""
+    return "SQLite" if url.startswith("sqlite:") else "PostgreSQL"
+
+
 async def open_store(url: str, *, worker: bool = False) -> SqliteStore:
     """Open the database at `url` (``sqlite:///bridge.db``, ``sqlite:////data/bridge.db``).
 
