@@ -1,0 +1,195 @@
+"""How do rows and our own data become each other, alike in every engine? No I/O.
+
+Keys, ids, compressed bodies, and tuples of columns in the order in which every engine selects them. What cannot be read
+back is None where a list must not fail for one of its rows, and raises ValueError where a delivery needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import zstandard
+
+from bridge import codec
+from bridge.event import Event, Run, Target
+from bridge.observe import log
+from bridge.store.base import Claimed, Depth, StoredAttempt, StoredDelivery, StoredEvent
+
+LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
+TRACKS_FOR = timedelta(days=365)  # how long a branch or pull request may rest before its results are forgotten
+SEEN_FOR = timedelta(days=90)  # how long a delivery is remembered at least, so that it cannot be played again
+LARGEST_BODY = 64 * 1024 * 1024
+
+EVENT_COLUMNS = "id, source, received_at, state, event, problem, rules, headers"  # and the body, or NULL
+EVENT_KEYS = {"id": "id = ?", "state": "state = ?", "source": "source = ?", "since": "received_at >= ?"}
+DELIVERY_COLUMNS = (
+    "d.id, d.event_id, d.target, d.state, d.due_at, d.created_at, d.settled_at, d.attempts, d.text, d.sent, "
+    "d.replayed, e.event"
+)
+DELIVERY_KEYS = {
+    "id": "d.id = ?",
+    "state": "d.state = ?",
+    "destination": "d.destination = ?",
+    "event_id": "d.event_id = ?",
+    "since": "d.created_at >= ?",
+}
+ATTEMPT_COLUMNS = "at, outcome, text, seconds"
+CLAIM_COLUMNS = "event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane"
+
+compress = zstandard.ZstdCompressor(level=1).compress  # for the loop's thread: it may not be shared
+
+
+def unzip(body: bytes | None) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=LARGEST_BODY) if body else b""
+
+
+def number(public_id: Any) -> int:
+    """Return the number in ``e12`` or ``d12``; 0, which is nobody's, for anything else."""
+    found = re.fullmatch(r"[ed]?([0-9]{1,18})", str(public_id))
+    return int(found[1]) if found else 0
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def lane(run_key: str | None, event_number: int, destination: str) -> str:
+    """One run at one destination: its deliveries go out one by one. What belongs to no run is a lane of its own."""
+    return f"{run_key}|{destination}" if run_key else f"e{event_number}|{destination}"
+
+
+def message_place(run_key: str, message: str) -> str:
+    """Where a run's living message is."""
+    return f"m|{run_key}|{message}"
+
+
+def thread_place(run_key: str, destination: str, channel: str | None) -> str:
+    """Where the thread of a run begins."""
+    return f"t|{run_key}|{destination}|{channel or ''}"
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+def where(
+    given: dict[str, Any], known: dict[str, str], mark: Callable[[int], str] = lambda _: "?"
+) -> tuple[str, list[Any]]:
+    """Return a WHERE clause for what is `given` and its values; `mark` names the nth placeholder, counted from 1."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    values = [value.timestamp() if isinstance(value, datetime) else value for value in chosen.values()]
+    clause = " AND ".join(known[name].replace("?", mark(place)) for place, name in enumerate(chosen, 1))
+    return (f"WHERE {clause}" if clause else ""), values
+
+
+def readable_event(text: bytes | None, event_number: int) -> Event | None:
+    """Return a stored event; None also for one that cannot be read back: a list must not fail for one of its rows."""
+    if not text:
+        return None
+    try:
+        return event(text, event_number)
+    except ValueError:  # msgspec's errors are
+        log.error("event.unreadable", event_id=f"e{event_number}")
+        return None
+
+
+def event(text: bytes, event_number: int) -> Event:
+    """Return a stored event. Raises ValueError."""
+    return codec.load(text, Event).with_(id=f"e{event_number}")
+
+
+def stored_event(row: Sequence[Any]) -> StoredEvent:
+    """Return what `EVENT_COLUMNS` and the body say."""
+    return StoredEvent(
+        id=f"e{row[0]}",
+        source=row[1],
+        received_at=moment(row[2]),
+        state=row[3],
+        event=readable_event(row[4], row[0]),
+        problem=row[5],
+        rules=tuple(json.loads(row[6])),
+        headers=json.loads(row[7]),
+        body=unzip(row[8]),
+    )
+
+
+def stored_delivery(row: Sequence[Any], history: Iterable[Sequence[Any]] = ()) -> StoredDelivery:
+    """Return what `DELIVERY_COLUMNS` say, and the rows of its attempts."""
+    return StoredDelivery(
+        id=f"d{row[0]}",
+        event_id=f"e{row[1]}",
+        target=codec.load(row[2], Target),
+        state=row[3],
+        due_at=moment(row[4]),
+        created_at=moment(row[5]),
+        settled_at=moment(row[6]) if row[6] is not None else None,
+        attempts=row[7],
+        text=row[8],
+        sent=row[9],
+        replayed=bool(row[10]),
+        event=readable_event(row[11], row[1]),
+        history=tuple(
+            StoredAttempt(at=moment(at), outcome=outcome, text=text, seconds=seconds)
+            for at, outcome, text, seconds in history
+        ),
+    )
+
+
+def depths(waiting: Iterable[tuple[str, int, float]], ended: Iterable[tuple[str, int]]) -> dict[str, Depth]:
+    """Return per destination how much waits and since when (`waiting`), and how much was given up (`ended`)."""
+    dead = dict(ended)
+    found = {name: Depth(waits, moment(oldest), dead.pop(name, 0)) for name, waits, oldest in waiting}
+    return found | {name: Depth(0, None, given_up) for name, given_up in dead.items()}
+
+
+# -- what is claimed ---------------------------------------------------------------------------------------------------
+
+Place = tuple[dict[str, str], int]  # the receipt, and which version of the run is shown there
+
+
+def place(row: Sequence[Any] | None) -> Place | None:
+    """Return what the columns receipt and shown say."""
+    return (json.loads(row[0]), row[1]) if row else None
+
+
+def with_mentions(target: Target, later: Iterable[str]) -> Target:
+    """Return a living target with whom the younger wishes, which it will settle too, wanted to mention."""
+    named = [who for text in later for who in codec.load(text, Target).mention]
+    return replace(target, mention=tuple(dict.fromkeys((*target.mention, *named))))
+
+
+def claimed(
+    delivery_number: int,
+    row: Sequence[Any],
+    *,
+    event: Event,
+    run: Run | None,
+    target: Target,
+    shown_at: Place | None,
+    root: Place | None,
+) -> Claimed:
+    """Return what `CLAIM_COLUMNS` say, with what was found elsewhere."""
+    _, _, version, created_at, attempts, unsure, plain, replayed, tries = row[:9]
+    return Claimed(
+        id=f"d{delivery_number}",
+        event=event,
+        run=run,
+        target=target,
+        created_at=moment(created_at),
+        attempts=attempts,
+        version=version,
+        receipt=shown_at[0] if shown_at else None,
+        shown=shown_at[1] if shown_at else 0,
+        root=root[0] if root else None,
+        unsure=bool(unsure),
+        plain=bool(plain),
+        replayed=bool(replayed),
+        history=tries,
+    )
