@@ -1,0 +1,112 @@
+"""How long from the webhook's first byte until its message is at the chat?
+
+A steady pace, whatever the answers do: 20 a second for every product, half of what bridge can do at most for bridge
+alone. Then one more chat that takes every event and never answers: the others must not feel it.
+"""
+
+from __future__ import annotations
+
+from benchmarks.bodies import REPOSITORIES
+from benchmarks.chat import Chat, chatting
+from benchmarks.context import Context
+from benchmarks.deliveries import delivering
+from benchmarks.load import pace, run
+from benchmarks.rivals.products import PRODUCTS, Product
+from benchmarks.row import Row, at_most, middle, percentile
+from benchmarks.servers import Absent, Server, configuration
+
+SLOW_PACE = 20.0  # a second
+HANGING_PACE = 100.0
+DRAINED_AFTER = 3.0  # seconds without a message
+
+
+def measure(context: Context) -> list[Row]:
+    seconds = context.seconds * 2.5
+    with chatting(context) as chat:
+        rows = _at_a_slow_pace(context, chat, seconds)
+        rows += _at_half(context, chat, seconds)
+        rows += _one_hangs(context, chat, seconds)
+    return rows
+
+
+def latencies_ms(
+    context: Context, chat: Chat, product: Product, server: Server, per_second: float, seconds: float
+) -> list[float]:
+    """Return how long each event took from its request to the chat; raise Absent when one did not come."""
+    chat.forget()
+    sent = run(pace(server.port, product.requests(numbers=context.numbers), per_second, seconds))
+    chat.await_count(len(sent.accepted), DRAINED_AFTER)
+    taken = chat.taken()
+    if missing := len(sent.at) - len(taken):
+        raise Absent(f"{missing} of {len(sent.at)} events never reached the chat: {sent.first_refusal!r}")
+    return [(at - sent.at[number]) * 1000 for number, at in taken.items() if number in sent.at]
+
+
+def _warm(context: Context, chat: Chat, product: Product, server: Server) -> None:
+    latencies_ms(context, chat, product, server, SLOW_PACE, 1)
+
+
+def _at_a_slow_pace(context: Context, chat: Chat, seconds: float) -> list[Row]:
+    rows: list[Row] = []
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for name, product in PRODUCTS.items():
+        key, what = f"latency.20.{name}", f"{product.label} at {SLOW_PACE:g}/s"
+        halves: tuple[list[float], list[float]] = ([], [])
+        try:
+            with product.running(context, chat.url) as server:
+                _warm(context, chat, product, server)
+                for _ in range(context.rounds):
+                    times = latencies_ms(context, chat, product, server, SLOW_PACE, seconds)
+                    halves[0].append(percentile(times, 50))
+                    halves[1].append(percentile(times, 99))
+        except Absent as error:
+            rows.append(Row(f"{key}.p50", what, missing=str(error)))
+            continue
+        found[name] = halves
+        context.say(f"{what}: p50 {middle(halves[0]):.1f}, p99 {middle(halves[1]):.1f} ms")
+        rows.append(Row(f"{key}.p50", f"{what}, p50", tuple(halves[0]), "ms"))
+        rows.append(Row(f"{key}.p99", f"{what}, p99", tuple(halves[1]), "ms"))
+    if {"bridge", "relay"} <= found.keys():
+        for index, (percent, goal) in enumerate((("p50", 2.0), ("p99", 2.5))):
+            ratios = tuple(
+                mine / theirs for mine, theirs in zip(found["bridge"][index], found["relay"][index], strict=True)
+            )
+            what = f"   bridge by the relay, {percent}"
+            rows.append(Row(f"latency.of.relay.{percent}", what, ratios, "", at_most(goal)))
+    return rows
+
+
+def _at_half(context: Context, chat: Chat, seconds: float) -> list[Row]:
+    product = PRODUCTS["bridge"]
+    with product.running(context, chat.url) as server:
+        most = context.found.get("deliveries_per_second")
+        if not most:
+            chat.forget()
+            most, _, _ = delivering(context, chat, product, server, context.seconds)
+        times = latencies_ms(context, chat, product, server, most / 2, seconds)
+    beside = f"at {most / 2:,.0f}/s of {most:,.0f}/s"
+    return [
+        Row("latency.half.p50", "bridge at half of saturation, p50", (percentile(times, 50),), "ms", None, beside),
+        Row("latency.half.p99", "bridge at half of saturation, p99", (percentile(times, 99),), "ms", at_most(50)),
+    ]
+
+
+def _one_hangs(context: Context, chat: Chat, seconds: float) -> list[Row]:
+    """One more destination hears every event and never answers; the others' p99 beside what it was without."""
+    product = PRODUCTS["bridge"]
+    place = {"type": "slack", "url": f"{chat.url}/hang", "rate": "100000/s"}
+    hanging = {"destinations": {"hangs": place}, "rules": [{"name": "all to the one that hangs", "to": "hangs"}]}
+    p99: dict[bool, list[float]] = {False: [], True: []}
+    with (
+        context.bridge(configuration(chat=chat.url, rules=REPOSITORIES)) as plain,
+        context.bridge(configuration(chat=chat.url, rules=REPOSITORIES, extra=hanging)) as troubled,
+    ):
+        for server in (plain, troubled):
+            _warm(context, chat, product, server)
+        for _ in range(context.rounds):
+            for hangs, server in ((False, plain), (True, troubled)):
+                times = latencies_ms(context, chat, product, server, HANGING_PACE, seconds / 2)
+                p99[hangs].append(percentile(times, 99))
+    ratios = tuple(with_it / without for with_it, without in zip(p99[True], p99[False], strict=True))
+    beside = f"{middle(p99[True]):.1f} ms of {middle(p99[False]):.1f} ms, at {HANGING_PACE:g}/s"
+    return [Row("latency.one.hangs", "one chat hangs: the others' p99", ratios, "of before", at_most(1.5), beside)]
