@@ -178,8 +178,7 @@ def _joined(run: Run, known: Run) -> Run:
     told = {task.id: task for task in known.tasks}
     newest = {task.id: fill_task(task, told.get(task.id, task)) for task in run.tasks}
     event = fill(run.event, known.event)
-    return replace(
-        run,
+    return run.with_(
         event=event.with_(duration=event.duration or known.event.duration),
         tasks=tuple((told | newest).values()),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
@@ -114,8 +114,7 @@ def _fold_once(event: Event, run: Run | None, key: str, *, repeat: bool) -> Fold
     if mark in run.marks or repeat:
         return FoldedRun(event, run, news=False)
     newer = not (event.changed_at and run.event.changed_at and event.changed_at < run.event.changed_at)
-    run = replace(
-        run,
+    run = run.with_(
         event=event if newer else run.event,
         version=run.version + newer,
         marks=(*run.marks, mark)[-MARKS:],
@@ -143,8 +142,7 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
     news = fresh or not run.seen or merged.status != run.event.status
     if not news:  # the same result told once more, with newer words: what it means is known already
         merged = merged.with_(**{name: getattr(run.event, name) for name in _MEANING})
-    run = replace(
-        run,
+    run = run.with_(
         event=merged.with_(task=None, tasks=()),
         seen=True,
         attempt=attempt,
@@ -163,7 +161,7 @@ def _enrich(event: Event, said: Event, run: Run, attempt: int) -> FoldedRun:
     """Fold in an event that is late: its state is history, what else it `said` of the run may be new."""
     late = attempt < run.attempt
     known = fill(run.event, said, other_attempt=late)
-    enriched = _moved(run, replace(run, event=known, tasks=run.tasks if late else _with_tasks(run.tasks, said.tasks)))
+    enriched = _moved(run, run.with_(event=known, tasks=run.tasks if late else _with_tasks(run.tasks, said.tasks)))
     return FoldedRun(event, enriched, news=False, moved=enriched is not run)
 
 
@@ -263,8 +261,7 @@ def fill(event: Event, known: Event, *, other_attempt: bool = False) -> Event:
     if event.branch is None and event.tag is None:
         added |= {"branch": known.branch, "tag": known.tag}
     if event.run and known.run:
-        added["run"] = replace(
-            event.run,
+        added["run"] = event.run.with_(
             number=event.run.number if event.run.number is not None else known.run.number,
             url=event.run.url or known.run.url,
         )
@@ -289,7 +286,7 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
     if attempt > run.attempt:  # the tasks of a re-run are here before the run itself says so
         page, environment = run.event.url, run.event.environment
         known = _unsaid(run.event, Status.QUEUED).with_(facts=(), url=page, environment=environment)
-        run = replace(run, attempt=attempt, tasks=(), seen=False, event=known)
+        run = run.with_(attempt=attempt, tasks=(), seen=False, event=known)
     old = next((known for known in run.tasks if known.id == task.id), None)
     tasks = _with_tasks(run.tasks, (task,))
     if not counted:
@@ -300,7 +297,7 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
         started = [when for when in (known.started_at, task.created_at) if when]
         known = known.with_(started_at=min(started, default=None))
     told = [when for when in (run.task_at, task.changed_at, task.created_at) if when]
-    run = _moved(before, replace(run, tasks=tasks, task_at=max(told, default=None), event=_numbered(known, attempt)))
+    run = _moved(before, run.with_(tasks=tasks, task_at=max(told, default=None), event=_numbered(known, attempt)))
     news = (old is None or old.status != new.status) and new in run.tasks
     # What is late stays as it was said: the newest state of the task is not its.
     merged = fill(event, run.event).with_(
@@ -311,7 +308,7 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
 
 def _numbered(event: Event, attempt: int) -> Event:
     """Return `event` with the attempt that it belongs to: ours, where the sender counts none."""
-    return event.with_(run=replace(event.run, attempt=attempt)) if event.run is not None else event
+    return event.with_(run=event.run.with_(attempt=attempt)) if event.run is not None else event
 
 
 def _unsaid(event: Event, status: Status) -> Event:
@@ -397,17 +394,22 @@ def fill_task(task: Task, known: Task) -> Task:
     of_the_state = ("step", "finished_at", "duration", "changed_at", "note") if task.status == known.status else ()
     names = ("url", "created_at", "started_at", "attempt", *of_the_state)
     added = {name: getattr(known, name) for name in names if getattr(task, name) is None}
-    return replace(task, **added) if added else task
+    return task.with_(**added) if added else task
 
 
 def _moved(before: Run, after: Run) -> Run:
     """Return `after` as a new version, or `before` itself when nothing of it can be seen."""
-    same = replace(after, event=_visible(after.event), task_at=None) == replace(
-        before, event=_visible(before.event), task_at=None
-    )
-    if not same:
-        return replace(after, version=before.version + 1)
-    return before if after.task_at == before.task_at else replace(before, task_at=after.task_at)
+    if _looks(after) != _looks(before):
+        return after.with_(version=before.version + 1)
+    return before if after.task_at == before.task_at else before.with_(task_at=after.task_at)
+
+
+def _seen(run: Run) -> Run:
+    return run.with_(event=_visible(run.event), task_at=None)
+
+
+def _looks(run: Run) -> Run:
+    return run.with_(event=_visible(run.event), task_at=None)
 
 
 def _visible(event: Event) -> Event:
@@ -426,7 +428,7 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     known = track.results if track else ()
     results = [result for result in known if not (result.run == run_id and result.order[1] == run.attempt)]
     if event.status not in COMPARED:
-        return event, run, replace(track, results=tuple(results)) if track else None
+        return event, run, track.with_(results=tuple(results)) if track else None
     order = _order(event, run, results, run_id)
     place = bisect_right([result.order for result in results], order)
     since, failures = _row(results[:place])
@@ -436,13 +438,13 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     if event.status.unsuccessful:
         change = Change.STILL_FAILING if failures else Change.BROKEN
         since, failures = since or at, failures + 1
-        result = replace(result, failing_since=since, failures=failures)
+        result = result.with_(failing_since=since, failures=failures)
     else:
         change = Change.FIXED if failures else Change.STILL_PASSING
     overtaken_by = _named(results[-1]) if place < len(results) else None
     event = event.with_(change=change, failing_since=since, failures=failures, overtaken_by=overtaken_by)
     results.insert(place, result)
-    run = replace(run, event=event.with_(task=None, tasks=()))
+    run = run.with_(event=event.with_(task=None, tasks=()))
     return event, run, Track(key=key, results=tuple(results[-TRACK_LENGTH:]))
 
 

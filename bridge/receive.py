@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -86,7 +86,7 @@ def _follow(
     """A living message, once opened, follows its run to the end, whatever the rule would say of the later states."""
     following = {target.key: target for target in run.following}
     # What another rule wants said at the same place and in the same form is said by the message that lives there.
-    targets = {key: replace(target, live=True) if key in following else target for key, target in targets.items()}
+    targets = {key: target.with_(live=True) if key in following else target for key, target in targets.items()}
     if moved:
         targets = {key: target for key, target in following.items() if key not in targets} | targets
     for key, target in tuple(targets.items()):
@@ -94,13 +94,13 @@ def _follow(
             continue
         opened = following.get(key)
         if opened is None:
-            following[key] = replace(target, mention=())
+            following[key] = target.with_(mention=())
         elif news and event.change is not None and (target.thread or opened.thread):
             # An edit notifies nobody: the result is said in the thread, too, and there whoever is to be named.
-            reply = replace(target, live=False, thread=True, reply=True)
+            reply = target.with_(live=False, thread=True, reply=True)
             targets[reply.key] = reply
-            targets[key] = replace(target, mention=())
-    return targets, replace(run, following=tuple(following.values()))
+            targets[key] = target.with_(mention=())
+    return targets, run.with_(following=tuple(following.values()))
 
 
 @dataclass(frozen=True, slots=True)

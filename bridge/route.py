@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -270,7 +270,7 @@ _expressions = ImmutableSandboxedEnvironment()
 
 def names(event: Event) -> dict[str, Any]:
     """Return what an `if` (and a template) can name, from an event."""
-    values: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(event)}
+    values: dict[str, Any] = {name: getattr(event, name) for name in Event.__struct_fields__}
     task, run = event.task, event.run
     values |= {
         "event": event,
@@ -483,8 +483,7 @@ def _owe(targets: dict[str, Target], new: Target) -> None:
     if old is None:
         targets[new.key] = new
         return
-    targets[new.key] = replace(
-        old,
+    targets[new.key] = old.with_(
         live=old.live or new.live,
         thread=old.thread or new.thread,
         mention=tuple(dict.fromkeys(old.mention + new.mention)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,8 +106,7 @@ class Folding:
 def comparable(run: Run | None) -> Run:
     """A run without what rightly depends on arrival: versions, first sight, the order of tasks and marks."""
     assert run is not None
-    return replace(
-        run,
+    return run.with_(
         version=0,
         first_at=None,
         task_at=None,

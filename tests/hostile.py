@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +70,7 @@ def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
         "action description trigger overtaken_by"
     )
     task = Task(id=value, name=value, status=status, url="https://ci.example.com/task/1", step=value, note=value)
-    event = replace(
-        event,
+    event = event.with_(
         **dict.fromkeys(texts.split(), value),
         run=RunRef(id=value, number=41, attempt=2, url="https://ci.example.com/run/41"),
         task=task,
@@ -88,7 +86,7 @@ def with_bad_addresses(value: str) -> View:
     """Return a view whose every address is `value`."""
     event = full(Kind.PIPELINE, Status.FAILURE, None).event
     task = Task(id="1", name="lint", status=Status.FAILURE, url=value)
-    return View(event=replace(event, url=value, repository_url=value, task=task), tasks=(task,), now=NOW)
+    return View(event=event.with_(url=value, repository_url=value, task=task), tasks=(task,), now=NOW)
 
 
 def bare(kind: Kind) -> View:

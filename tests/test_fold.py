@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -168,7 +167,7 @@ def test_of_two_results_without_a_clock_between_them_the_worse_counts(worse: str
 def test_the_same_result_with_newer_words_is_shown_and_is_no_news() -> None:
     folding = Folding(run_event("success", 2, description="84 % covered"))
     assert folding.run is not None
-    folding.run = replace(folding.run, event=folding.run.event.with_(change=Change.FIXED, failures=2))
+    folding.run = folding.run.with_(event=folding.run.event.with_(change=Change.FIXED, failures=2))
     folding.add(run_event("success", 3, description="85 % covered"))
     assert folding.last is not None
     assert (folding.last.news, folding.last.moved, folding.last.run) == (False, True, folding.run)

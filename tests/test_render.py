@@ -30,7 +30,7 @@ def said(template: str, seen: View = BROKEN) -> str:
 
 
 def event(**changes: object) -> View:
-    return replace(BROKEN, event=replace(BROKEN.event, **changes))
+    return replace(BROKEN, event=BROKEN.event.with_(**changes))
 
 
 # -- the shipped templates
@@ -66,7 +66,7 @@ def test_an_event_of_which_nothing_is_known_still_has_a_title(kind: Kind) -> Non
 )
 def test_title_of_a_run_says_what_happened(status: Status, change: Change | None, title: str) -> None:
     seen = full(Kind.PIPELINE, status, change)
-    seen = replace(seen, event=replace(seen.event, pull_request=None, tag=None))
+    seen = replace(seen, event=seen.event.with_(pull_request=None, tag=None))
     assert text_of(SHIPPED.render("run", seen, "slack").title) == title
 
 
@@ -92,7 +92,7 @@ def test_many_failed_tasks_are_named_up_to_eight() -> None:
 
 
 def test_every_field_of_an_event_is_a_name() -> None:
-    names = " ".join("{{ " + name + " }}" for name in Event.__dataclass_fields__ if name not in ("tasks", "task"))
+    names = " ".join("{{ " + name + " }}" for name in Event.__struct_fields__ if name not in ("tasks", "task"))
     assert said(names)
 
 

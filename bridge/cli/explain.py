@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
@@ -284,8 +283,7 @@ def sample(config: Config, fields: Mapping[str, Any]) -> Event:
     kind = Kind(known.pop("kind", Kind.TASK if task else Kind.PIPELINE))
     status = Status(known.pop("status", _status_of(change)))
     event = Event(source=name, type=source.type if source else name, kind=kind, status=status, labels=labels, **known)
-    return replace(
-        event,
+    return event.with_(
         change=Change(change) if change else None,
         task=Task(id="test", name=task, status=status) if task else None,
         run=RunRef(id="test", number=number, attempt=attempt),

@@ -10,7 +10,6 @@ https://github.com/cirruslabs/cirrus-ci-web/blob/master/schema.gql
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -108,12 +107,12 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     ask = _Asker(session, api_url, token)
     found = await _find(run.event, run.event.run.id, ask)
     if found.run is None or found.run.id != run.event.run.id:
-        return replace(run, event=_filled(run.event, found, _COMMIT))
+        return run.with_(event=_filled(run.event, found, _COMMIT))
     event = _filled(run.event, found)
     if not run.seen and event.status is Status.UNKNOWN:  # only tasks have spoken: the run's own state is a gap as well
         event = event.with_(status=found.status)
     tasks = _merged(run.tasks, found.tasks)
-    return replace(run, event=event, tasks=await _explained(tasks, found.tasks, ask))
+    return run.with_(event=event, tasks=await _explained(tasks, found.tasks, ask))
 
 
 async def fetch_task(session: aiohttp.ClientSession, api_url: str, token: str | None, task_id: str) -> Task:
@@ -263,10 +262,10 @@ async def _find(event: Event, build_id: str, ask: _Asker) -> Event:
 def _filled(event: Event, found: Event, only: frozenset[str] | None = None) -> Event:
     """Return `event` with its gaps filled. Its state is the webhooks' alone: an answer may be older than they are."""
     gaps = {
-        field.name: value
-        for field in fields(Event)
-        if (only is None or field.name in only) and getattr(event, field.name) in (None, ())
-        if (value := getattr(found, field.name)) not in (None, ())
+        name: value
+        for name in Event.__struct_fields__
+        if (only is None or name in only) and getattr(event, name) in (None, ())
+        if (value := getattr(found, name)) not in (None, ())
     }
     gaps.pop("tasks", None)  # a run keeps its tasks itself
     if event.tag or event.branch:  # a run is on a branch or on a tag: the webhook's word decides which
@@ -292,10 +291,8 @@ def _newer(known: Task, found: Task) -> Task:
     """Return `known` with its gaps filled, and with the answer's state if that is the newer one."""
     newer = _overtakes(found, known)
     first, second = (found, known) if newer else (known, found)
-    return replace(
-        first,
-        **{field.name: getattr(second, field.name) for field in fields(Task) if getattr(first, field.name) is None},
-    )
+    gaps = {name: getattr(second, name) for name in Task.__struct_fields__ if getattr(first, name) is None}
+    return first.with_(**gaps)
 
 
 def _overtakes(found: Task, known: Task) -> bool:

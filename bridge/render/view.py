@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -18,7 +18,7 @@ import jinja2
 from jinja2.runtime import Context
 
 from bridge.codec import web_url
-from bridge.event import Change, Event, Kind, RunRef, Status, Task
+from bridge.event import Change, Data, Event, Kind, RunRef, Status, Task
 from bridge.render.foreign import Foreign, foreign, reveal, tidy
 from bridge.units import span
 
@@ -70,8 +70,8 @@ _URLS = frozenset({"url", "repository_url"})
 class _Absent:
     """A run or task that is not there: false, and everything of it is None."""
 
-    def __init__(self, shape: type[Any]) -> None:
-        self._names = frozenset(one.name for one in fields(shape))
+    def __init__(self, shape: type[Data]) -> None:
+        self._names = frozenset(shape.__struct_fields__)
 
     def __bool__(self) -> bool:
         return False
@@ -99,9 +99,8 @@ def _fit(value: Any, name: str) -> Any:
         return foreign(tidy(value, _LIMITS.get(name, _LIMIT), lines=name in _LINES)) or None
     if isinstance(value, tuple):
         return tuple(one for one in (_fit(one, name) for one in value[:MAX_MANY]) if one is not None)
-    if is_dataclass(value) and not isinstance(value, type):
-        changes = {one.name: _fit(getattr(value, one.name), one.name) for one in fields(value)}
-        return replace(value, **changes)
+    if isinstance(value, Data):
+        return value.with_(**{name: _fit(getattr(value, name), name) for name in value.__struct_fields__})
     return None
 
 
@@ -113,9 +112,9 @@ def _fact_pairs(event: Event) -> tuple[tuple[str, str], ...]:
 def context(view: View) -> dict[str, Any]:
     """Return the names of a template. None is what is unknown; a name that is missing here does not exist."""
     tasks: tuple[Task, ...] = _fit(view.tasks or view.event.tasks, "tasks")
-    event: Event = _fit(replace(view.event, facts=(), tasks=()), "event")
-    event = replace(event, facts=_fact_pairs(view.event), tasks=tasks)
-    names: dict[str, Any] = {one.name: getattr(event, one.name) for one in fields(event)}
+    event: Event = _fit(view.event.with_(facts=(), tasks=()), "event")
+    event = event.with_(facts=_fact_pairs(view.event), tasks=tasks)
+    names: dict[str, Any] = {name: getattr(event, name) for name in Event.__struct_fields__}
     names |= {
         "run": event.run or _NO_RUN,
         "task": event.task or _NO_TASK,
@@ -131,7 +130,7 @@ def context(view: View) -> dict[str, Any]:
         "commit_url": _foreign_url(commit_url(view.event)),
         "pull_request_url": _foreign_url(pull_request_url(view.event)),
     }
-    return names | {"event": replace(event, run=names["run"], task=names["task"])}
+    return names | {"event": event.with_(run=names["run"], task=names["task"])}
 
 
 def _foreign_url(address: str | None) -> Foreign | None:

@@ -154,7 +154,7 @@ class GroupCommit:
 
     def _batch(self) -> list[Job]:
         """Take what waits; what wants to be durable waits for the sync that is under way, and then goes together."""
-        batch = []
+        batch: list[Job] = []
         for jobs in (self._quick,) if self._syncing is not None else (self._durable, self._quick):
             while jobs and len(batch) < BATCH:
                 job = jobs.popleft()

@@ -543,7 +543,7 @@ def _with_mentions(db: sqlite3.Connection, target: Target, lane: str, number: in
         (lane, target.key, number),
     )
     named = [who for (text,) in later for who in codec.load(text, Target).mention]
-    return replace(target, mention=tuple(dict.fromkeys((*target.mention, *named))))
+    return target.with_(mention=tuple(dict.fromkeys((*target.mention, *named))))
 
 
 def _place(db: sqlite3.Connection, key: str) -> tuple[dict[str, str], int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,7 +152,7 @@ async def test_an_answer_older_than_a_rerun_does_not_bring_the_old_task_back(api
 
 async def test_a_run_known_from_its_tasks_alone_gets_its_status(api: GraphQLServer, session: Any) -> None:
     api.builds = [build_of("7", status="EXECUTING")]
-    unseen = replace(run_of(status=Status.UNKNOWN), seen=False)
+    unseen = run_of(status=Status.UNKNOWN).with_(seen=False)
     assert (await cirrus.look_up(unseen, session, api.url, None)).status is Status.RUNNING
     said = run_of(status=Status.UNKNOWN)
     assert (await cirrus.look_up(said, session, api.url, None)).status is Status.UNKNOWN
