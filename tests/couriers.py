@@ -22,7 +22,7 @@ from bridge.event import Event
 from bridge.receive import Deciding
 from bridge.render import Renderer
 from bridge.store import open_store
-from bridge.store.base import Settlement, Store, StoredDelivery
+from bridge.store.base import Limits, Settlement, Store, StoredDelivery
 from tests.arrivals import NOON, arrival
 from tests.fakes.slack import TOKEN, FakeSlack
 
@@ -53,8 +53,9 @@ class Clock:
 class Watched:
     """A store that tells when something was settled, and takes nothing while it is `away`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self.limits = limits or store.limits
         self.news = asyncio.Event()
         self.away = False
 
@@ -80,10 +81,12 @@ class Work:
         renderer: Callable[[], Renderer] | None = None,
         texts: dict[str, str] | None = None,
         sources: dict[str, SourceConfig] | None = None,
+        limits: Callable[[Clock], Limits] | None = None,
         **destinations: Options,
     ) -> None:
         self._folder = folder
         self.clock = Clock()
+        self._limits = limits(self.clock) if limits is not None else None  # as if shared with other workers
         self.config = Config(
             sources=sources or {},
             destinations={
@@ -99,7 +102,7 @@ class Work:
         self.shown: list[Shown] = []
 
     async def __aenter__(self) -> Work:
-        self.store = Watched(await open_store(f"sqlite:///{self._folder}/bridge.db", worker=True))
+        self.store = Watched(await open_store(f"sqlite:///{self._folder}/bridge.db", worker=True), self._limits)
         self.session = aiohttp.ClientSession()
         self.couriers = Couriers(
             self.store,  # type: ignore[arg-type]

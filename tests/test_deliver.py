@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -18,14 +18,14 @@ from aiohttp import web
 
 from bridge import deliver, observe
 from bridge.config import SourceConfig
-from bridge.errors import LookupFailed
+from bridge.errors import LookupFailed, StoreUnavailable
 from bridge.event import Change, Run
 from bridge.receive import Deciding
 from bridge.render import Renderer
 from bridge.store import open_store
-from bridge.store.base import Limit
-from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, rule, task
-from tests.couriers import SHIPPED, Work, bot, hook, outcomes, texts
+from bridge.store.base import Condition, Limit
+from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, task
+from tests.couriers import SHIPPED, Clock, Work, bot, hook, outcomes, texts
 from tests.fakes import slack as fake
 from tests.fakes.slack import FakeSlack
 
@@ -361,6 +361,112 @@ async def test_a_request_that_counts_against_two_limits_takes_of_both_or_of_none
     assert await paces.take([wide, narrow]) == 0.0
     assert [await paces.take([wide, narrow]) for _ in range(5)] == [2.0] * 5
     assert [await paces.take([wide]) for _ in range(3)] == [0.0, 0.0, 1.0]
+
+
+class Away:
+    """Shared limits that cannot be asked the first few times."""
+
+    def __init__(self, clock: Clock, times: int) -> None:
+        self._paces = deliver.Paces(clock.steady)
+        self.times = times
+
+    async def take(self, limits: Sequence[Limit]) -> float:
+        if self.times:
+            self.times -= 1
+            raise StoreUnavailable("away")
+        return await self._paces.take(limits)
+
+    async def pause(self, limits: Sequence[Limit], seconds: float) -> None:
+        raise StoreUnavailable("away")
+
+
+async def test_nothing_is_sent_while_the_shared_limit_cannot_be_asked(slack: FakeSlack, tmp_path: Path) -> None:
+    async with Work(tmp_path, limits=lambda clock: Away(clock, 5), builds=bot(slack)) as work:
+        await work.accept(ALL, event(1))
+        (one,) = await work.drained()
+    assert (one.state, outcomes(one)) == ("done", ["delivered"])
+    assert (one.history[0].at - one.created_at).total_seconds() >= 5 * deliver.STORE_AGAIN
+
+
+async def test_a_429_is_heeded_though_the_shared_limit_cannot_be_told(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.faults += [fake.ratelimited(20)]
+    async with Work(tmp_path, limits=lambda clock: Away(clock, 0), builds=bot(slack)) as work:
+        await work.accept(ALL, event(1), event(2))
+        for one in await work.drained():
+            assert one.state == "done"
+            assert (one.history[-1].at - NOON).total_seconds() >= 20
+
+
+# -- what other workers know
+
+
+def unshared(clock: Clock) -> deliver.Paces:
+    return deliver.Paces(clock.steady)
+
+
+async def tell(folder: Path, condition: Condition) -> None:
+    """Say how "builds" is, as another worker would."""
+    other = await open_store(f"sqlite:///{folder}/bridge.db")
+    await other.report("builds", condition)
+    await other.close()
+
+
+async def test_a_worker_rests_while_another_one_rests(slack: FakeSlack, tmp_path: Path) -> None:
+    await tell(tmp_path, Condition(ok=False, text="503", at=NOON, failures=6, rest_until=after(16)))
+    async with Work(tmp_path, limits=unshared, builds=bot(slack)) as work:
+        await work.accept(ALL, event(1))
+        (one,) = await work.drained()
+        known = await work.store.conditions()
+    assert one.history[0].at >= after(16)
+    assert (known["builds"].ok, known["builds"].failures) == (True, 0), "its success is told"
+
+
+async def test_a_rest_by_a_clock_that_is_wrong_is_no_longer_than_any(slack: FakeSlack, tmp_path: Path) -> None:
+    await tell(tmp_path, Condition(ok=False, text="503", at=NOON, failures=6, rest_until=after(1_000_000)))
+    async with Work(tmp_path, limits=unshared, builds=bot(slack)) as work:
+        await work.accept(ALL, event(1))
+        (one,) = await work.drained()
+    assert after(15) < one.history[0].at < after(1_000)
+
+
+async def test_one_by_one_while_another_worker_says_that_it_is_down(slack: FakeSlack, tmp_path: Path) -> None:
+    await tell(tmp_path, Condition(ok=False, text="503", at=NOON, failures=1))
+    slack.faults += [fake.slow(0.2)]
+    async with Work(tmp_path, limits=unshared, builds=bot(slack)) as work:
+        await work.accept(ALL, *(event(n) for n in range(1, 5)))
+        await work.drained()
+    first, second, *_ = [call.at for call in slack.calls]
+    assert second - first >= 0.2
+
+
+async def test_every_failure_is_told_and_of_the_successes_those_that_are_news(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.faults += [fake.status(503), fake.status(503)]
+    told: list[tuple[bool, int, bool]] = []
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        report = work.store.report
+
+        async def noted(destination: str, condition: Condition) -> None:
+            told.append((condition.ok, condition.failures, condition.rest_until is not None))
+            await report(destination, condition)
+
+        work.store.report = noted  # type: ignore[attr-defined]
+        for number in range(1, 4):
+            await work.accept(ALL, event(number))
+            await work.drained()
+    assert told == [(False, 1, True), (False, 2, True), (True, 0, False)]
+
+
+async def test_a_condition_that_cannot_be_told_holds_nothing_up(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.faults += [fake.status(503)]
+    async with Work(tmp_path, builds=bot(slack)) as work:
+
+        async def away(destination: str, condition: Condition) -> None:
+            raise StoreUnavailable("away")
+
+        work.store.report = away  # type: ignore[attr-defined]
+        await work.accept(ALL, event(1))
+        (one,) = await work.drained()
+    assert outcomes(one) == ["transient", "delivered"]
 
 
 # -- unsure
