@@ -71,12 +71,17 @@ def dump(value: Any) -> bytes:
     return _encode(value)
 
 
+_PLAIN_LINK = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[A-Za-z0-9/._~-]*)?")
 _NO_LINK = re.compile(r'[\x00-\x20<>"\\^`{|}\x7f]')
 
 
 def web_url(value: str | None) -> str | None:
     """Return `value` when it is an absolute http(s) address that may be shown as a link, else None."""
-    if not value or len(value) > 2_000 or _NO_LINK.search(value):
+    if not value or len(value) > 2_000:
+        return None
+    if _PLAIN_LINK.fullmatch(value):  # nearly all are
+        return value
+    if _NO_LINK.search(value):
         return None
     try:
         parts = urlsplit(value)
@@ -102,6 +107,10 @@ def clean(value: str | None, limit: int = 4_000) -> str | None:
 
 def first_line(value: str | None, limit: int = 1_000) -> str | None:
     """Return the first line of foreign text that has something in it, cleaned."""
+    if not value:
+        return None
+    if len(value) <= limit and value.isprintable():
+        return value.strip() or None
     text = clean(value, limit)
     if text is None or text.isprintable():
         return text

@@ -472,7 +472,7 @@ class Courier:
         )
         age = max(0.0, (now - claimed.created_at).total_seconds())
         observe.end_to_end_latency.labels(self.name).observe(age)
-        log.info(
+        observe.told(
             "delivery.edited" if edit else "delivery.done",
             destination=self.name,
             delivery_id=claimed.id,

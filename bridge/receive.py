@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
-from bridge import observe
+from bridge import codec, observe
 from bridge.config import Config, SourceConfig
 from bridge.door import problem
 from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadable
@@ -36,6 +37,7 @@ RETRY_AFTER = timedelta(seconds=30)
 LARGE = 256 * 1024  # bytes; bodies of strangers are in memory until their signature is seen to be wrong,
 LARGE_AT_ONCE = 8  # so only so many are read at a time that are larger
 REMEMBERED = 1_000  # repositories (of each source and kind) whose rules are known without asking
+JSON = {"Content-Type": "application/json; charset=utf-8"}
 KEPT_HEADERS = frozenset({"content-type", "user-agent"})  # and those that begin with "x-"
 NEVER_KEPT = re.compile("signature|token|secret|auth|forwarded|real-ip")
 
@@ -234,15 +236,11 @@ class Receiver:
         observe.events_received.labels(source, status).inc()
         if status == "accepted" and accepted.state == "unrouted":
             observe.events_unrouted.labels(source).inc()
-        log.info(
-            f"event.{status}",
-            source=source,
-            event_id=accepted.id,
-            state=accepted.state,
-            destinations=list(accepted.destinations),
-            reason=found.ignored or found.problem or None,
-        )
-        return web.json_response(answer, status=code)
+        reason = found.ignored or found.problem
+        say = partial(log.info, reason=reason) if reason else observe.told
+        destinations = list(accepted.destinations)
+        say(f"event.{status}", source=source, event_id=accepted.id, state=accepted.state, destinations=destinations)
+        return web.Response(body=codec.dump(answer), status=code, headers=JSON)
 
     def _refuse(self, source: str, status: HTTPStatus, text: str) -> web.Response:
         reason = {401: "signature", 408: "slow", 413: "size", 415: "type"}.get(status, "other")
@@ -276,6 +274,11 @@ async def _body(request: web.Request, limit: int, within: timedelta, large: asyn
     """Read the body, bounded in size and time: aiohttp itself never cuts a slow one."""
     if request.content_length is not None and request.content_length > limit:
         raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
+    if request.content.is_eof() and request.content.exception() is None:  # it came with its head, as most do
+        whole = request.content.read_nowait()
+        if len(whole) > limit:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {limit} bytes")
+        return whole
     body = bytearray()
     in_turn = False
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -46,9 +47,19 @@ def serve(config_path: str | None, host: str, port: int, role: Any) -> None:
     for warning in loaded.warnings:
         click.echo(str(warning), err=True)
     try:
-        asyncio.run(app.serve(bridge, host, port, say=click.echo))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(app.serve(bridge, host, port, say=click.echo))
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, where it is installed: it takes a fifth off what an event costs. None: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # Windows, or an interpreter without a wheel
+        return None
+    return uvloop.new_event_loop
 
 
 @click.command()

@@ -78,8 +78,10 @@ def place(source: str, repository: shapes.Repository) -> _Place:
 
 
 def full_name(repository: shapes.Repository) -> str | None:
+    if name := first_line(repository.full_name):
+        return name
     owner = repository.owner and repository.owner.login
-    return first(repository.full_name, f"{owner}/{repository.name}" if owner and repository.name else None)
+    return first_line(f"{owner}/{repository.name}") if owner and repository.name else None
 
 
 class _Ref(TypedDict):
@@ -142,20 +144,22 @@ def logins(*users: shapes.User | None) -> tuple[str | None, ...]:
 
 def first(*texts: str | None) -> str | None:
     """Return the first text that has something in it, as one line."""
-    return next((line for text in texts if (line := first_line(text))), None)
+    for text in texts:
+        if text and (line := first_line(text)):
+            return line
+    return None
 
 
 def facts(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
     """Return the pairs that say something, each side as one line."""
-    lines = ((first_line(label), first_line(text)) for label, text in pairs)
-    return tuple((label, text) for label, text in lines if label and text)
+    said = ((first_line(label), first_line(text)) for label, text in pairs if text)
+    return tuple((label, text) for label, text in said if label and text)
 
 
 def fork(head: shapes.Repository | None, base: shapes.Repository) -> bool | None:
     """Return whether the code comes from a fork; None where the fork is gone or not named."""
-    if head is None or not full_name(head) or not full_name(base):
-        return None
-    return full_name(head) != full_name(base)
+    ours, theirs = full_name(base), full_name(head) if head is not None else None
+    return theirs != ours if theirs and ours else None
 
 
 def number(pulls: Iterable[shapes.PullRef] | None, repository: shapes.Repository) -> int | None:
