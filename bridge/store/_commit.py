@@ -72,6 +72,9 @@ class Memory(Protocol):
     def begin(self, db: sqlite3.Connection) -> None:
         """A transaction begins: is what is remembered still true?"""
 
+    def flush(self, db: sqlite3.Connection) -> None:
+        """Write what is still to be written: the transaction ends."""
+
     def forget(self) -> None:
         """What was written is taken back."""
 
@@ -292,6 +295,7 @@ def transaction(db: sqlite3.Connection, batch: list[Job], memory: Memory) -> lis
     try:
         memory.begin(db)
         answers: list[Answer] = [(job, job.work(db), None) for job in batch]
+        memory.flush(db)
         db.execute("COMMIT")
     except Exception as error:
         memory.forget()

@@ -44,6 +44,7 @@ class Entry:
 
     state: EventState
     event: bytes | None = None
+    said: Event | None = None  # the same, unwritten
     problem: str = ""
     rules: bytes = b"[]"
     headers: bytes = b"{}"
@@ -132,6 +133,7 @@ def _entry(arrival: Arrival, decision: Decision) -> Entry:
     return Entry(
         state=decision.state,
         event=codec.dump(decision.event),
+        said=decision.event,
         rules=codec.dump(decision.rules),
         headers=codec.dump(arrival.headers),
         run=run,
