@@ -129,7 +129,7 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """Run one statement as the server's owner."""
-        run(_ask(self.url, statement))
+        execute(self.url, statement)
 
     def close(self) -> None:
         self.stop()
@@ -156,6 +156,11 @@ async def _ask(url: str, *statements: str) -> None:
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements in the database at `url`."""
+    run(_ask(url, *statements))
 
 
 def run(work: Awaitable[T]) -> T:

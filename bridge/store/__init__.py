@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bridge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from bridge.store.sqlite import SqliteStore
+    from bridge.store.base import Store
 
 DEFAULT_URL = "sqlite:///bridge.db"
 
@@ -18,8 +18,8 @@ def engine(url: str) -> str:
     return "SQLite" if url.startswith("sqlite:") else "PostgreSQL"
 
 
-async def open_store(url: str, *, worker: bool = False) -> SqliteStore:
-    """Open the database at `url` (``sqlite:///bridge.db``, ``sqlite:////data/bridge.db``).
+async def open_store(url: str, *, worker: bool = False) -> Store:
+    """Open the database at `url` (``sqlite:///bridge.db``, ``sqlite:////data/bridge.db``, ``postgresql://...``).
 
     Raises StoreUnavailable, and ConfigError for an address of no known form.
     """
@@ -29,7 +29,8 @@ async def open_store(url: str, *, worker: bool = False) -> SqliteStore:
 
         return await SqliteStore.open(Path(rest.removeprefix("/") or "bridge.db"), worker=worker)
     if scheme in ("postgres", "postgresql"):
-        text = "PostgreSQL is not there yet: use sqlite:///PATH, on a disk that stays"
-    else:
-        text = "write sqlite:///bridge.db, or sqlite:////data/bridge.db for an absolute path"
+        from bridge.store.postgres import PostgresStore
+
+        return await PostgresStore.open(url, worker=worker)
+    text = "write sqlite:///bridge.db, sqlite:////data/bridge.db (an absolute path), or postgresql://USER:PASSWORD@HOST/NAME"
     raise ConfigError([Problem("DATABASE_URL", 1, 1, "", text)])

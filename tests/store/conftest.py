@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bridge.store import open_store
 from bridge.store.base import Store
+from tests import postgres
 
 OpenStore = Callable[..., Awaitable[Store]]
 
 
-@pytest.fixture(params=["sqlite"])
+def write(url: str, statement: str) -> None:
+    """Change the database at `url` behind its store's back."""
+    if url.startswith("postgresql:"):
+        postgres.execute(url, statement)
+        return
+    db = sqlite3.connect(url.removeprefix("sqlite:///"))
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The address of a fresh PostgreSQL database that has bridge's tables."""
+    made, drop = postgres.fresh()
+    yield made
+    drop()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database of the engine under test."""
-    return {"sqlite": f"sqlite:///{tmp_path}/bridge.db"}[request.param]
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/bridge.db"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -1,0 +1,297 @@
+"""How does a worker get what is due, and how is its word kept, while other workers do the same?
+
+Only heads of lanes are claimed: the oldest that waits of each. Two workers skip what the other one is taking. Whoever
+ends a delivery makes the next one of its lane the head, under the lock of the run, so that what arrives at the same
+moment is not overlooked. https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from bridge import codec
+from bridge.event import Run, Target
+from bridge.observe import log
+from bridge.store._postgres_keys import fit, fit_key, lock_statement, run_lock
+from bridge.store.base import Claimed, Settlement
+from bridge.store.rows import (
+    LONGEST_DELAY,
+    Place,
+    claimed,
+    event,
+    message_place,
+    number,
+    place,
+    thread_place,
+    with_mentions,
+)
+
+if TYPE_CHECKING:
+    from bridge.store._postgres_wire import Connection
+
+# What is due ($2) for a destination ($1) that does not rest; what seems to be due later than anything can be ($3),
+# because a clock was wrong; and what was leased and not answered ($4: no lease is that long). At most $5, until $6.
+# What is locked here and not taken is free again at once.
+CLAIM = """
+    WITH lost AS (
+        SELECT id FROM deliveries
+        WHERE destination = $1 AND state = 'sending' AND (leased_until < $2 OR leased_until > $4)
+        ORDER BY leased_until LIMIT $5 FOR UPDATE SKIP LOCKED
+    ), misdated AS (
+        SELECT id FROM deliveries WHERE destination = $1 AND state = 'pending' AND head AND due_at > $3
+        ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
+    ), due AS (
+        SELECT id FROM deliveries WHERE destination = $1 AND state = 'pending' AND head AND due_at <= $2
+        ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        SELECT id FROM (SELECT id FROM lost UNION ALL SELECT id FROM misdated UNION ALL SELECT id FROM due) AS found
+        WHERE NOT EXISTS (SELECT 1 FROM health WHERE destination = $1 AND rest_until > $2)
+        LIMIT $5
+    )
+    UPDATE deliveries d
+    SET state = 'sending', leased_until = $6, unsure = CASE WHEN d.state = 'sending' THEN 1 ELSE d.unsure END
+    FROM taken WHERE d.id = taken.id
+    RETURNING d.id
+"""
+LOAD = """
+    SELECT d.id, e.event, r.run, m.receipt, m.shown,
+           CASE WHEN d.live = 1 THEN ARRAY(SELECT l.target FROM deliveries l
+                                           WHERE l.lane = d.lane AND l.message = d.message AND l.state = 'pending'
+                                             AND l.id > d.id ORDER BY l.id) END AS later,
+           d.event_id, d.target, d.version, d.created_at, d.attempts, d.unsure, d.plain, d.replayed, d.tries, d.run_key,
+           d.lane
+    FROM deliveries d
+    LEFT JOIN events e ON e.id = d.event_id
+    LEFT JOIN runs r ON r.key = d.run_key
+    LEFT JOIN places m ON d.live = 1 AND m.key = 'm|' || d.run_key || '|' || d.message
+    WHERE d.id = ANY ($1::bigint[]) ORDER BY d.id
+"""
+PLACES = "SELECT key, receipt, shown FROM places WHERE key = ANY ($1::text[])"
+# Which version a living message will show now: should the answer be lost, that one may have been seen.
+PROMISE = """
+    UPDATE deliveries d SET version = greatest(d.version, p.version)
+    FROM unnest($1::bigint[], $2::bigint[]) AS p (id, version) WHERE d.id = p.id
+"""
+BURY = """
+    UPDATE deliveries d SET state = 'dead', leased_until = NULL, settled_at = $2, text = b.text, head = false
+    FROM unnest($1::bigint[], $3::text[]) AS b (id, text) WHERE d.id = b.id
+    RETURNING d.lane
+"""
+# The oldest that waits of each lane becomes its head.
+PROMOTE = """
+    UPDATE deliveries d SET head = true
+    FROM unnest($1::text[]) AS ended (lane)
+    CROSS JOIN LATERAL (SELECT p.id FROM deliveries p
+                        WHERE p.lane = ended.lane AND p.state IN ('pending', 'sending') ORDER BY p.id LIMIT 1) AS next
+    WHERE d.id = next.id AND NOT d.head
+"""
+
+RUNS_OF = "SELECT run_key, event_id FROM deliveries WHERE id = ANY ($1::bigint[])"
+SETTLE = """
+    UPDATE deliveries d
+    SET state = s.state, leased_until = NULL, due_at = coalesce(s.due_at, d.due_at), settled_at = s.settled_at,
+        text = s.text, attempts = d.attempts + s.counts, tries = d.tries + 1, plain = greatest(d.plain, s.plain),
+        sent = coalesce(s.sent, d.sent), unsure = CASE WHEN s.outcome = 'released' THEN d.unsure ELSE s.unsure END,
+        head = d.head AND s.state = 'pending'
+    FROM unnest($1::bigint[], $2::float8[], $3::text[], $4::float8[], $5::float8[], $6::text[], $7::integer[],
+                $8::smallint[], $9::bytea[], $10::text[], $11::smallint[])
+         AS s (id, held, state, due_at, settled_at, text, counts, plain, sent, outcome, unsure)
+    WHERE d.id = s.id AND d.state = 'sending' AND (s.held IS NULL OR d.leased_until = s.held)
+    RETURNING d.id, d.lane, d.run_key, d.target, d.message, d.live
+"""
+FORGET = "DELETE FROM places WHERE key = ANY ($1::text[])"
+TRIED = """
+    INSERT INTO attempts (delivery_id, at, outcome, text, seconds)
+    SELECT id, at, outcome, text, seconds
+    FROM unnest($1::bigint[], $2::float8[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY
+         AS a (id, at, outcome, text, seconds, place)
+    ORDER BY place
+"""
+# A living message moves to where it is now, and what it has shown only grows; a thread stays where it began.
+PLACED = """
+    INSERT INTO places (key, receipt, shown, updated_at)
+    SELECT * FROM unnest($6::text[], $7::text[], $8::bigint[], $9::float8[])
+    ON CONFLICT (key) DO UPDATE
+    SET receipt = CASE WHEN left(excluded.key, 2) = 't|' THEN places.receipt ELSE excluded.receipt END,
+        shown = greatest(places.shown, excluded.shown), updated_at = excluded.updated_at
+"""
+# What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
+FOLD = """
+    UPDATE deliveries d SET state = 'folded', settled_at = f.at, text = f.text, head = false
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[])
+         AS f (lane, message, id, version, at, text)
+    WHERE d.lane = f.lane AND d.live = 1 AND d.message = f.message AND d.state = 'pending' AND d.id > f.id
+      AND d.version <= f.version
+"""
+WRITE = f"WITH tried AS ({TRIED}) {PLACED}"
+
+
+# -- claiming ----------------------------------------------------------------------------------------------------------
+
+
+async def claim(connection: Connection, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
+    """Take what is due. What was taken by a call that fails stays leased and comes again when the lease has ended."""
+    at, until = now.timestamp(), now + lease
+    never = at + LONGEST_DELAY.total_seconds()
+    taken = await connection.fetch(
+        CLAIM, destination, at, never, max(never, until.timestamp()), limit, until.timestamp()
+    )
+    if not taken:
+        return []
+    found, unreadable = await load(connection, [row[0] for row in taken])
+    if unreadable:
+        await bury(connection, unreadable, at)
+    promised = [
+        (number(one.id), one.run.version)
+        for one in found
+        if one.target.live and one.run is not None and one.run.version > one.version
+    ]
+    if promised:
+        await connection.execute(PROMISE, *map(list, zip(*promised, strict=True)))
+    return [replace(one, leased_until=until) for one in found]
+
+
+async def load(connection: Connection, numbers: Sequence[int]) -> tuple[list[Claimed], dict[int, str]]:
+    """Return deliveries with the newest state of their runs; and which cannot be read back, with the reason."""
+    rows = await connection.fetch(LOAD, numbers)
+    targets: dict[int, Target] = {}
+    unreadable: dict[int, str] = {}
+    for row in rows:
+        try:
+            target = codec.load(row["target"], Target)
+            targets[row["id"]] = with_mentions(target, row["later"]) if target.live else target
+        except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
+            unreadable[row["id"]] = type(error).__name__
+    roots = await _roots(connection, rows, targets)
+    found = []
+    for row in rows:
+        if row["id"] not in targets:
+            continue
+        try:
+            found.append(_claimed(row, targets[row["id"]], roots))
+        except Exception as error:
+            unreadable[row["id"]] = type(error).__name__
+    return found, unreadable
+
+
+def _root(run_key: str, target: Target) -> str:
+    return thread_place(run_key, target.destination, fit_key(target.channel) if target.channel else None)
+
+
+async def _roots(connection: Connection, rows: Sequence[Any], targets: dict[int, Target]) -> dict[str, Any]:
+    keys = [
+        _root(row["run_key"], targets[row["id"]])
+        for row in rows
+        if row["run_key"] and row["id"] in targets and targets[row["id"]].thread
+    ]
+    return {key: (receipt, shown) for key, receipt, shown in await connection.fetch(PLACES, keys)} if keys else {}
+
+
+def _claimed(row: Any, target: Target, roots: dict[str, Any]) -> Claimed:
+    root: Place | None = None
+    if row["run_key"] and target.thread:
+        root = place(roots.get(_root(row["run_key"], target)))
+    return claimed(
+        row["id"],
+        row[6:],
+        event=event(row["event"], row["event_id"]),
+        run=codec.load(row["run"], Run) if row["run"] else None,
+        target=target,
+        shown_at=place((row["receipt"], row["shown"])) if row["receipt"] is not None else None,
+        root=root,
+    )
+
+
+async def bury(connection: Connection, unreadable: dict[int, str], at: float) -> None:
+    texts = [f"bridge cannot read it back ({reason})" for reason in unreadable.values()]
+    for name, reason in unreadable.items():
+        log.error("delivery.unreadable", delivery_id=f"d{name}", error=reason)
+    async with connection.transaction():
+        await lock_runs(connection, list(unreadable))
+        lanes = [row[0] for row in await connection.fetch(BURY, list(unreadable), at, texts)]
+        await connection.execute(PROMOTE, lanes)
+
+
+async def lock_runs(connection: Connection, numbers: Sequence[int]) -> None:
+    """Hold the lanes of these deliveries until the transaction ends."""
+    runs = await connection.fetch(RUNS_OF, numbers)
+    await connection.execute(lock_statement(run_lock(run_key, event_id) for run_key, event_id in runs))
+
+
+# -- settling ----------------------------------------------------------------------------------------------------------
+
+
+async def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Keep the words of workers in one transaction. No two are of one delivery."""
+    ends = [number(one.id) for one in settlements if one.state != "pending"]
+    runs = await connection.fetch(RUNS_OF, ends) if ends else []
+    await connection.execute(
+        "BEGIN; " + lock_statement(run_lock(run_key, event_id) for run_key, event_id in runs) if runs else "BEGIN"
+    )
+    rows = await connection.fetch(SETTLE, *map(list, zip(*map(_settlement, settlements), strict=True)))
+    said = {number(one.id): one for one in settlements}
+    held = [(said[row["id"]], row) for row in rows]  # the others have lost their lease: they change nothing
+    tried = [(one, row) for one, row in held if one.outcome != "released"]  # released: handed back unsent
+    if forgotten := [key for one, row in tried if one.forget and row["run_key"] for key in _places(row)]:
+        await connection.execute(FORGET, forgotten)
+    if tried:
+        await connection.execute(WRITE, *_columns(map(_tried, tried), 5), *_columns(_placed(tried), 4))
+    if shown := [_shown(*one) for one in tried if one[1]["live"] and one[1]["run_key"] and one[0].shown is not None]:
+        await connection.execute(FOLD, *_columns(shown, 6))
+    if ended := [row["lane"] for one, row in held if one.state != "pending"]:
+        await connection.execute(PROMOTE, ended)
+    await connection.execute("COMMIT")
+
+
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    listed = list(rows)
+    return [list(column) for column in zip(*listed, strict=True)] if listed else [[] for _ in range(width)]
+
+
+def _settlement(one: Settlement) -> tuple[Any, ...]:
+    waits = one.state == "pending"
+    return (
+        number(one.id),
+        one.leased_until.timestamp() if one.leased_until is not None else None,
+        one.state,
+        one.due_at.timestamp() if one.due_at else None,
+        None if waits else one.at.timestamp(),
+        fit(one.text),
+        int(one.counts),
+        int(one.plain),
+        one.sent,
+        one.outcome,
+        int(waits and one.outcome == "unsure"),
+    )
+
+
+def _tried(pair: tuple[Settlement, Any]) -> tuple[Any, ...]:
+    one, row = pair
+    return row["id"], one.at.timestamp(), one.outcome, fit(one.text), one.seconds
+
+
+def _places(row: Any) -> tuple[str, str]:
+    """Return where the living message and the thread of a delivery are kept."""
+    target = codec.load(row["target"], Target)
+    return message_place(row["run_key"], row["message"]), _root(row["run_key"], target)
+
+
+def _placed(tried: Iterable[tuple[Settlement, Any]]) -> list[tuple[Any, ...]]:
+    placed: dict[str, tuple[Any, ...]] = {}
+    for one, row in tried:
+        if one.receipt is None or not row["run_key"]:
+            continue
+        message, thread = _places(row)
+        receipt, at = fit(json.dumps(one.receipt)), one.at.timestamp()
+        if row["live"]:
+            placed[message] = (message, receipt, one.shown or 0, at)
+        placed.setdefault(thread, (thread, receipt, 0, at))
+    return list(placed.values())
+
+
+def _shown(one: Settlement, row: Any) -> tuple[Any, ...]:
+    return row["lane"], row["message"], row["id"], one.shown, one.at.timestamp(), f"shown by {one.id}"
