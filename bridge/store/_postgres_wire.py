@@ -187,7 +187,7 @@ class Wire:
             if not is_the_servers(error):
                 raise
             if connection is not None and getattr(error, "sqlstate", None) not in STILL_GOOD:
-                connection.terminate()
+                _cut(connection)
             raise unavailable(error) from error
         finally:
             if connection is not None:
@@ -227,6 +227,13 @@ def may_try_again(error: StoreUnavailable) -> bool:
 
 async def _settle_in(connection: Connection) -> None:
     await connection.execute(SETTINGS)
+
+
+def _cut(connection: Any) -> None:
+    try:
+        connection.terminate()
+    except asyncpg.InterfaceError:  # the pool has noticed before us, and taken it back
+        pass
 
 
 async def _release(pool: Pool, connection: Any) -> None:

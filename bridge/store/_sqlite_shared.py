@@ -41,7 +41,7 @@ def report(db: sqlite3.Connection, destination: str, condition: Condition) -> No
         (
             destination,
             int(condition.ok),
-            condition.text,
+            condition.text.encode(errors="replace").decode(),  # half a surrogate pair is no text
             condition.at.timestamp(),
             condition.failures,
             rest_until.timestamp() if rest_until is not None else None,
