@@ -20,7 +20,7 @@ from benchmarks.row import Row
 from benchmarks.servers import Absent
 from benchmarks.syncs import Syncs
 
-PARTS = ("accept", "deliveries", "latency")
+PARTS = ("accept", "deliveries", "latency", "loss", "rules", "backlog", "memory", "start", "engines")
 SECONDS, ROUNDS = 4.0, 3
 QUICK_SECONDS, QUICK_ROUNDS = 1.0, 1
 

@@ -9,7 +9,8 @@ import sqlite3
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ class Cores:
     def onto(self, core: int | None) -> Callable[[], None] | None:
         """Return what a new process does before it becomes the program: it moves to `core`."""
         return (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Let what is started meanwhile run on all cores."""
+        if self.load is None:
+            yield
+            return
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, {self.load})
 
     def everywhere(self) -> Callable[[], None] | None:
         """Return what gives a new process all cores again: a child begins where its parent is."""

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class Product:
     needs: str
     command: Command
     requests: Callable[..., Requests]
-    environ: Mapping[str, str] | None = None
+    failing: Command | None = None  # instead of `command`, where a product needs other settings to outlast a fault
 
     def absent(self) -> str:
         """Return why it cannot be measured here, or nothing."""
@@ -43,13 +43,14 @@ class Product:
             return ""
         return f"{self.needs} is not installed"
 
-    def start(self, context: Context, chat: str, folder: Path, port: int) -> Server:
+    def start(self, context: Context, chat: str, folder: Path, port: int, *, failing: bool = False) -> Server:
         """Start it, or start it again: what it keeps, it keeps in `folder`."""
         if why := self.absent():
             raise Absent(why)
-        command = self.command(port, chat, folder)
+        command = (self.failing if failing and self.failing else self.command)(port, chat, folder)
         first = context.cores.onto(context.cores.server)
-        return start(self.needs.replace("/", "-"), command, port, folder, environ=self.environ, first=first)
+        environ = {"DATABASE_URL": f"sqlite:///{folder / 'bridge.db'}"}  # bridge's
+        return start(self.needs, command, port, folder, environ=environ, first=first)
 
     @contextmanager
     def running(self, context: Context, chat: str) -> Iterator[Server]:
@@ -72,17 +73,24 @@ def _apprise(port: int, chat: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "benchmarks.rivals.apprise_server", str(port), chat, SECRET]
 
 
-def _alertmanager(port: int, chat: str, folder: Path) -> list[str]:
-    """Every alert is a group of its own and goes out at once: what it can do at its quickest."""
+def _alertmanager(port: int, chat: str, folder: Path, interval: str = "5m") -> list[str]:
+    """Every alert is a group of its own and goes out at once: what it can do at its quickest.
+
+    What failed goes out again after `interval`, and all groups are looked at that often: it costs speed.
+    """
     config = folder / "alertmanager.yml"
     config.write_text(f"""
-route: {{receiver: chat, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 24h}}
+route: {{receiver: chat, group_by: ['...'], group_wait: 0s, group_interval: {interval}}}
 receivers: [{{name: chat, webhook_configs: [{{url: "{chat}/services/alerts", send_resolved: false}}]}}]
 """)
     return [
         *("prometheus-alertmanager", f"--config.file={config}", f"--storage.path={folder / 'data'}"),
         *(f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=error"),
     ]
+
+
+def _alertmanager_often(port: int, chat: str, folder: Path) -> list[str]:
+    return _alertmanager(port, chat, folder, interval="5s")
 
 
 def _webhook(port: int, chat: str, folder: Path) -> list[str]:
@@ -102,7 +110,7 @@ def _webhook(port: int, chat: str, folder: Path) -> list[str]:
 PRODUCTS = {
     "bridge": Product("bridge", "bridge", _bridge, github_results),
     "relay": Product("gidgethub relay", "gidgethub", _relay, github_results),
-    "alertmanager": Product("Alertmanager", "prometheus-alertmanager", _alertmanager, alerts),
+    "alertmanager": Product("Alertmanager", "prometheus-alertmanager", _alertmanager, alerts, _alertmanager_often),
     "apprise": Product("Apprise (library)", "apprise", _apprise, github_results),
     "webhook": Product("webhook + curl", "webhook", _webhook, github_results),
 }
