@@ -325,6 +325,8 @@ class Bridge:
 
     def addresses(self) -> list[str]:
         """Return, per source, the address to give to the sender and where to click."""
+        if self._role == "worker":
+            return []
         base = (self.config.server.public_url or f"http://localhost:{self.port}").rstrip("/")
         lines = []
         for source in self.config.sources.values():
