@@ -8,11 +8,13 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge.errors import TemplateError
 from bridge.event import Change, Event, Kind, RunRef, Status, Task
 from bridge.message import Bullets, Code, Heading, Message, Paragraph, Quote, Span, text_of
-from bridge.render import DEFAULT_TEMPLATE, Renderer, View, plain
+from bridge.render import DEFAULT_TEMPLATE, Renderer, View, markdown, plain
 from bridge.render.foreign import foreign, reveal, tidy
 from bridge.render.samples import NOW, full, views
 from tests.hostile import HOSTILE, TEMPLATES, bare, view
@@ -526,3 +528,20 @@ def test_run_of_an_event_is_seen_with_its_number() -> None:
         )
         == "7 7 3 x"
     )
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        "a word two words 7 12. 3) # ## - * ** _ __ ~~ ` ``` > [ ]( ) ![ <b> & &amp; \\ : | http://a.example/x(y "
+        "\ue02a\ue05f é 🟢 \n \n\n ' \" ! ( {  \u00a0".split(" ")
+    ).map(lambda piece: piece or " "),
+    max_size=25,
+).map("".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=PIECES)
+def test_a_form_that_was_parsed_before_reads_as_the_text_itself(text: str) -> None:
+    parsed = tuple(markdown._filled(block, []) for block in markdown._blocks(markdown._PARSER.parse(text)))
+    assert markdown.blocks(text) == parsed
+    assert markdown.blocks(text) == parsed, "and so it does a second time"

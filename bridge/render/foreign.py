@@ -40,6 +40,8 @@ def reveal(text: str) -> str:
 
 def tidy(text: str, limit: int, *, lines: bool = False) -> str:
     """Return foreign text fit to be shown: no control or reordering characters, one line unless `lines`, shortened."""
+    if len(text) <= limit and text.isascii() and text.isprintable() and "  " not in text:  # as most are
+        return text.strip()
     # Cut first, so that a text of megabytes costs no more than its beginning.
     text = clean(_PRIVATE.sub("\ufffd", text[: 4 * limit + 4]), 4 * limit + 4) or ""
     text = _REORDER.sub("", text)

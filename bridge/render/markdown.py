@@ -8,8 +8,10 @@ https://spec.commonmark.org/0.31.2/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -20,6 +22,7 @@ from bridge.render.foreign import reveal
 
 Facts = tuple[tuple[str, Spans], ...]
 
+LONGEST_FORM = 4_000  # characters
 _MARKS = {"strong": "bold", "em": "italic", "s": "strike"}
 
 
@@ -37,9 +40,53 @@ _PARSER = _Parser("commonmark", {"html": False, "linkify": False, "typographer":
 _PARSER.enable("strikethrough").disable(["code", "html_block", "html_inline"])
 
 
+# Words mean nothing to Markdown, but for those at the beginning of a line that number it, and within <...> and &...;
+_WORDS = re.compile("[A-Za-z0-9\ue000-\ue07f]+(?: [A-Za-z0-9\ue000-\ue07f]+)*")
+_MEANS_MORE = re.compile(r"[<&]|!\[|^\W*\d+[.)]" "|[\U000f0000-\U0010ffff]", re.MULTILINE)
+_FIRST_PLACE = 0xF0000
+_PLACE = re.compile("[\U000f0000-\U0010ffff]")
+
+
 def blocks(text: str) -> tuple[Block, ...]:
-    """Return the blocks of a Markdown text."""
+    """Return the blocks of a Markdown text.
+
+    Messages of one template differ in their words alone, and parsing is the dearest part of rendering: so the form is
+    parsed once, with a letter of private use in the place of the words, and then filled in.
+    """
+    if len(text) > LONGEST_FORM or _MEANS_MORE.search(text):
+        return tuple(_filled(block, []) for block in _blocks(_PARSER.parse(text)))
+    words: list[str] = []
+
+    def take(found: re.Match[str]) -> str:
+        words.append(found[0])
+        return chr(_FIRST_PLACE + len(words) - 1)
+
+    return tuple(_filled(block, words) for block in _form_of(_WORDS.sub(take, text)))
+
+
+@lru_cache(maxsize=500)
+def _form_of(text: str) -> tuple[Block, ...]:
     return tuple(_blocks(_PARSER.parse(text)))
+
+
+def _filled(block: Block, words: list[str]) -> Block:
+    """Return a parsed block with its words, revealed, and with the links that may be shown."""
+
+    def put(text: str) -> str:
+        return reveal(_PLACE.sub(lambda place: words[ord(place[0]) - _FIRST_PLACE], text) if words else text)
+
+    def line(spans: Spans) -> Spans:
+        return _merged(
+            Span(put(one.text), one.bold, one.italic, one.strike, one.code, one.link and web_url(put(one.link)))
+            for one in spans
+        )
+
+    match block:
+        case Code():
+            return Code(put(block.text))
+        case Bullets():
+            return Bullets(tuple(line(item) for item in block.items), block.ordered)
+    return type(block)(line(block.spans))
 
 
 def spans(text: str) -> Spans:
@@ -100,7 +147,7 @@ def _blocks(tokens: list[Token]) -> Iterator[Block]:
 def _block(node: _Node) -> Block | None:
     match node.token.type:
         case "fence":
-            return Code(reveal(node.token.content).rstrip("\n")) if node.token.content.strip() else None
+            return Code(node.token.content.rstrip("\n")) if node.token.content.strip() else None
         case "bullet_list_open" | "ordered_list_open" as kind:
             items = tuple(item for child in node.children if (item := _flat(child.children)))
             return Bullets(items, kind == "ordered_list_open") if items else None
@@ -130,7 +177,7 @@ def _inner(node: _Node) -> Spans:
         case "inline":
             return _inline(node.token.children or [])
         case "fence":
-            return (Span(reveal(node.token.content).strip("\n"), code=True),) if node.token.content.strip() else ()
+            return (Span(node.token.content.strip("\n"), code=True),) if node.token.content.strip() else ()
         case "list_item_open":
             line = _flat(node.children)
             return (Span("• "), *line) if line else ()
@@ -159,16 +206,18 @@ def _inline(tokens: list[Token]) -> Spans:
             links.pop()
         elif token.type == "image":
             address = _address(token, "src")
-            add(reveal(token.content) or address or "", link=address)
+            add(token.content or reveal(address or ""), link=address)
         elif kind in ("softbreak", "hardbreak"):
             add("\n")
         else:
-            add(reveal(token.content), code=token.type == "code_inline")
+            add(token.content, code=token.type == "code_inline")
     return _merged(found)
 
 
 def _address(token: Token, name: str) -> str | None:
-    return web_url(reveal(str(token.attrs.get(name, ""))))
+    address = str(token.attrs.get(name, ""))
+    # With the words in their places it can be judged here; else `_filled` does.
+    return address if _PLACE.search(address) or web_url(reveal(address)) else None
 
 
 def _merged(found: Iterator[Span] | list[Span] | Spans) -> Spans:

@@ -100,7 +100,8 @@ def _fit(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return tuple(one for one in (_fit(one, name) for one in value[:MAX_MANY]) if one is not None)
     if isinstance(value, Data):
-        return value.with_(**{name: _fit(getattr(value, name), name) for name in value.__struct_fields__})
+        said = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        return value.with_(**{name: _fit(one, name) for name, one in said if isinstance(one, str | tuple | Data)})
     return None
 
 
