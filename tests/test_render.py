@@ -532,7 +532,7 @@ def test_run_of_an_event_is_seen_with_its_number() -> None:
 
 PIECES = st.lists(
     st.sampled_from(
-        "a word two words 7 12. 3) # ## - * ** _ __ ~~ ` ``` > [ ]( ) ![ <b> & &amp; \\ : | http://a.example/x(y "
+        "a word two words 7 12. 3) # ## - * ** _ __ ~~ ` ``` > [ ]( ) ]: ![ <b> & &amp; \\ : | http://a.example/x(y "
         "\ue02a\ue05f é 🟢 \n \n\n ' \" ! ( {  \u00a0".split(" ")
     ).map(lambda piece: piece or " "),
     max_size=25,

@@ -41,8 +41,10 @@ _PARSER.enable("strikethrough").disable(["code", "html_block", "html_inline"])
 
 
 # Words mean nothing to Markdown, but for those at the beginning of a line that number it, and within <...> and &...;
-_WORDS = re.compile("[A-Za-z0-9\ue000-\ue07f]+(?: [A-Za-z0-9\ue000-\ue07f]+)*")
-_MEANS_MORE = re.compile(r"[<&]|!\[|^\W*\d+[.)]" "|[\U000f0000-\U0010ffff]", re.MULTILINE)
+# Spaces between them mean something in an address.
+_WORD = re.compile("[A-Za-z0-9\ue000-\ue07f]+")
+_WORDS = re.compile(r"(\]\(\s*[^\s)]*)|" "[A-Za-z0-9\ue000-\ue07f]+(?: [A-Za-z0-9\ue000-\ue07f]+)*")
+_MEANS_MORE = re.compile(r"[<&]|!\[|\]:|^\W*\d+[.)]" "|[\U000f0000-\U0010ffff]", re.MULTILINE)
 _FIRST_PLACE = 0xF0000
 _PLACE = re.compile("[\U000f0000-\U0010ffff]")
 
@@ -58,6 +60,8 @@ def blocks(text: str) -> tuple[Block, ...]:
     words: list[str] = []
 
     def take(found: re.Match[str]) -> str:
+        if found.lastindex:
+            return _WORD.sub(take, found[0])
         words.append(found[0])
         return chr(_FIRST_PLACE + len(words) - 1)
 
