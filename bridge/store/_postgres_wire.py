@@ -33,7 +33,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 # Every statement that is sent again and again looks rows up by an index. The planner, which sees small tables at first
 # and keeps its plans, would read whole ones long after they have grown.
 SETTINGS = """
-    SET jit = off;
+    SET jit = off; SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET lock_timeout = '5s';
     SET idle_in_transaction_session_timeout = '30s';
@@ -92,7 +92,7 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     """Return what to raise for `error`: words without address, user and password."""
     state = getattr(error, "sqlstate", None)
     if state:
-        said = WORDS.get(state, f"fails ({type(error).__name__})")
+        said = WORDS.get(state, "cannot be reached" if state.startswith("08") else f"fails ({type(error).__name__})")
         return StoreUnavailable(f"the database {said} [{state}]")
     if isinstance(error, TimeoutError):
         return StoreUnavailable("the database did not answer in time")
@@ -188,6 +188,7 @@ class Wire:
                 raise
             if connection is not None and getattr(error, "sqlstate", None) not in STILL_GOOD:
                 _cut(connection)
+                await pool.expire_connections()  # the others may have ended with it: each is made anew before its use
             raise unavailable(error) from error
         finally:
             if connection is not None:
@@ -221,7 +222,7 @@ def may_try_again(error: StoreUnavailable) -> bool:
     cause = error.__cause__
     state = getattr(cause, "sqlstate", None)
     if state is not None:
-        return state in UNDONE or state in ("25006", "57P01", "57P02")
+        return state.startswith("08") or state in (*UNDONE, "25006", "57P01", "57P02")
     return isinstance(cause, AWAY) and not isinstance(cause, TimeoutError)
 
 
