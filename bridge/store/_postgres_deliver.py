@@ -33,9 +33,9 @@ from bridge.store.rows import (
 if TYPE_CHECKING:
     from bridge.store._postgres_wire import Connection
 
-# What is due ($2) for a destination ($1) that does not rest; what seems to be due later than anything can be ($3),
-# because a clock was wrong; and what was leased and not answered ($4: no lease is that long). At most $5, until $6.
-# What is locked here and not taken is free again at once.
+# What is due ($2) for a destination ($1) that does not rest (for a minute at most, or a clock was wrong); what seems to
+# be due later than anything can be ($3), because a clock was wrong; and what was leased and not answered ($4: no lease
+# is that long). At most $5, until $6. What is locked here and not taken is free again at once.
 CLAIM = """
     WITH lost AS (
         SELECT id FROM deliveries
@@ -49,7 +49,7 @@ CLAIM = """
         ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
     ), taken AS (
         SELECT id FROM (SELECT id FROM lost UNION ALL SELECT id FROM misdated UNION ALL SELECT id FROM due) AS found
-        WHERE NOT EXISTS (SELECT 1 FROM health WHERE destination = $1 AND rest_until > $2)
+        WHERE NOT EXISTS (SELECT 1 FROM health WHERE destination = $1 AND rest_until > $2 AND rest_until < $2 + 60)
         LIMIT $5
     )
     UPDATE deliveries d
@@ -229,9 +229,7 @@ async def settle(connection: Connection, settlements: Sequence[Settlement]) -> N
     """Keep the words of workers in one transaction. No two are of one delivery."""
     ends = [number(one.id) for one in settlements if one.state != "pending"]
     runs = await connection.fetch(RUNS_OF, ends) if ends else []
-    await connection.execute(
-        "BEGIN; " + lock_statement(run_lock(run_key, event_id) for run_key, event_id in runs) if runs else "BEGIN"
-    )
+    await connection.execute("BEGIN")
     rows = await connection.fetch(SETTLE, *map(list, zip(*map(_settlement, settlements), strict=True)))
     said = {number(one.id): one for one in settlements}
     held = [(said[row["id"]], row) for row in rows]  # the others have lost their lease: they change nothing
