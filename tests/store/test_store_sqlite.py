@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StoreUnavailable
-from bridge.store import _commit, open_store, sqlite
+from bridge.store import _commit, _sqlite_deliver, open_store
 from bridge.store.base import Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, settled
 
@@ -130,7 +130,7 @@ async def test_the_claim_uses_its_partial_indexes_and_scans_nothing(path: Path) 
         "LOAD": (1,),
     }
     plans = {
-        name: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {getattr(sqlite, name)}", values)]
+        name: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {getattr(_sqlite_deliver, name)}", values)]
         for name, values in numbers.items()
     }
     db.close()
@@ -158,10 +158,10 @@ async def test_a_long_history_does_not_slow_the_claim(path: Path) -> None:
         return 0
 
     db.set_progress_handler(count, 1)
-    found = db.execute(sqlite.CLAIM, ("builds", NOON.timestamp(), NOON.timestamp() + 9, 4)).fetchall()
+    found = db.execute(_sqlite_deliver.CLAIM, ("builds", NOON.timestamp(), NOON.timestamp() + 9, 4)).fetchall()
     db.close()
     assert len(found) == 1
-    assert steps < 200
+    assert steps < 400, "a look at the 300 that are settled takes thousands"
 
 
 # -- another process

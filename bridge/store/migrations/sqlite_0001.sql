@@ -1,3 +1,4 @@
+-- readable from 1
 -- The first shape. Times are seconds since 1970, UTC. Ids only grow (AUTOINCREMENT): they are the order of arrival,
 -- whatever the clock does.
 

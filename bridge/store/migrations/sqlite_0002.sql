@@ -1,3 +1,4 @@
+-- readable from 1
 -- When the next delivery becomes due, without a look at all that wait; and how the destinations are.
 
 CREATE INDEX deliveries_next ON deliveries (destination, due_at) WHERE state = 'pending';

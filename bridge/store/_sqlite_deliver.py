@@ -1,0 +1,199 @@
+"""How is a delivery claimed, settled and replayed in a SQLite file? Each function is a part of one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bridge import codec
+from bridge.event import Target
+from bridge.observe import log
+from bridge.store import rows
+from bridge.store._sqlite_memory import Memory
+from bridge.store.base import Claimed, Settlement
+
+# A delivery is claimed when it is due and the oldest that waits in its lane: deliveries of a run never overtake.
+CLAIM = """
+    SELECT d.id FROM deliveries d
+    WHERE d.destination = ? AND d.state = 'pending' AND (d.due_at <= ? OR d.due_at > ?)
+      AND NOT EXISTS (SELECT 1 FROM deliveries p
+                      WHERE p.lane = d.lane AND p.id < d.id AND p.state IN ('pending', 'sending'))
+    ORDER BY d.id LIMIT ?
+"""
+LEASE = "UPDATE deliveries SET state = 'sending', leased_until = ? WHERE id = ?"
+EXPIRE = """
+    UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1
+    WHERE destination = ? AND state = 'sending' AND (leased_until < ? OR leased_until > ?)
+"""
+HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND attempts > 0"
+BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
+LOAD = f"SELECT {rows.CLAIM_COLUMNS} FROM deliveries WHERE id = ?"  # noqa: S608 - made of our own words
+LATER = "SELECT target FROM deliveries WHERE lane = ? AND message = ? AND state = 'pending' AND id > ?"
+# What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
+FOLD = """
+    UPDATE deliveries SET state = 'folded', settled_at = ?, text = ?
+    WHERE lane = ? AND live = 1 AND message = ? AND state = 'pending' AND id > ? AND version <= ?
+"""
+# What is due already and was not claimed waits for the one before it in its lane, or for a free hand.
+NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE destination = ? AND state = 'pending' AND due_at > ?"
+NEXT_LEASE = "SELECT min(leased_until) FROM deliveries WHERE destination = ? AND state = 'sending'"
+PLACE = """
+    INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET receipt = excluded.receipt, shown = max(shown, excluded.shown),
+                                    updated_at = excluded.updated_at
+"""
+ROOT = """
+    INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, 0, ?)
+    ON CONFLICT (key) DO UPDATE SET updated_at = excluded.updated_at
+"""
+
+
+def claim(
+    db: sqlite3.Connection, memory: Memory, destination: str, now: datetime, lease: timedelta, limit: int
+) -> list[Claimed]:
+    at = now.timestamp()
+    never = at + rows.LONGEST_DELAY.total_seconds()
+    until = now + lease
+    db.execute(EXPIRE, (destination, at, max(never, until.timestamp())))
+    found = db.execute(CLAIM, (destination, at, never, limit)).fetchall()
+    claimed = []
+    for (number,) in found:
+        db.execute(LEASE, (until.timestamp(), number))
+        try:
+            claimed.append(_promised(db, replace(load(db, memory, number), leased_until=until)))
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
+            log.error("delivery.unreadable", delivery_id=f"d{number}", error=type(error).__name__)
+            db.execute(BURY, (at, f"bridge cannot read it back ({type(error).__name__})", number))
+    return claimed
+
+
+def _promised(db: sqlite3.Connection, claimed: Claimed) -> Claimed:
+    """Note which version a living message will show now: should the answer be lost, that one may have been seen."""
+    if claimed.target.live and claimed.run is not None:
+        values = (claimed.run.version, rows.number(claimed.id))
+        db.execute("UPDATE deliveries SET version = max(version, ?) WHERE id = ?", values)
+    return claimed
+
+
+def load(db: sqlite3.Connection, memory: Memory, number: int) -> Claimed:
+    """Return a delivery with the newest state of its run. Raises ValueError when it cannot be read back."""
+    row = db.execute(LOAD, (number,)).fetchone()
+    event_id, target_text, run_key, lane = row[0], row[1], row[9], row[10]
+    target = codec.load(target_text, Target)
+    if target.live:
+        later = db.execute(LATER, (lane, target.key, number))
+        target = rows.with_mentions(target, (text for (text,) in later))
+    return rows.claimed(
+        number,
+        row,
+        event=memory.event(db, event_id),
+        run=memory.run(db, run_key) if run_key else None,
+        target=target,
+        shown_at=_place(db, rows.message_place(run_key, target.key)) if run_key and target.live else None,
+        root=_place(db, _thread(run_key, target)) if run_key and target.thread else None,
+    )
+
+
+def _place(db: sqlite3.Connection, key: str) -> rows.Place | None:
+    return rows.place(db.execute("SELECT receipt, shown FROM places WHERE key = ?", (key,)).fetchone())
+
+
+def _thread(run_key: str, target: Target) -> str:
+    return rows.thread_place(run_key, target.destination, target.channel)
+
+
+def settle(db: sqlite3.Connection, settlement: Settlement) -> None:
+    number = rows.number(settlement.id)
+    row = db.execute(
+        "SELECT lane, run_key, target, live, leased_until FROM deliveries WHERE id = ? AND state = 'sending'", (number,)
+    ).fetchone()
+    held = settlement.leased_until
+    if row is None or (held is not None and held.timestamp() != row[4]):
+        return  # the lease was lost: the word of him who holds it, or has settled it, counts
+    lane, run_key, target_text, live, _ = row
+    at = settlement.at.timestamp()
+    waits = settlement.state == "pending"
+    db.execute(
+        "UPDATE deliveries SET state = ?, leased_until = NULL, due_at = coalesce(?, due_at), settled_at = ?, text = ?, "
+        "attempts = attempts + ?, tries = tries + 1, plain = plain OR ?, sent = coalesce(?, sent), "
+        "unsure = CASE WHEN ? = 'released' THEN unsure ELSE ? END WHERE id = ?",
+        (
+            settlement.state,
+            settlement.due_at.timestamp() if settlement.due_at else None,
+            None if waits else at,
+            settlement.text,
+            int(settlement.counts),
+            int(settlement.plain),
+            settlement.sent,
+            settlement.outcome,
+            int(waits and settlement.outcome == "unsure"),
+            number,
+        ),
+    )
+    if settlement.outcome == "released":  # handed back unsent
+        return
+    db.execute(
+        "INSERT INTO attempts (delivery_id, at, outcome, text, seconds) VALUES (?, ?, ?, ?, ?)",
+        (number, at, settlement.outcome, settlement.text, settlement.seconds),
+    )
+    if not run_key:
+        return
+    target = codec.load(target_text, Target)
+    message, thread = rows.message_place(run_key, target.key), _thread(run_key, target)
+    if settlement.forget:
+        db.execute("DELETE FROM places WHERE key IN (?, ?)", (message, thread))
+    if settlement.receipt is not None:
+        receipt = json.dumps(settlement.receipt)
+        if live:
+            db.execute(PLACE, (message, receipt, settlement.shown or 0, at))
+        db.execute(ROOT, (thread, receipt, at))
+    if live and settlement.shown is not None:
+        db.execute(FOLD, (at, f"shown by {settlement.id}", lane, target.key, number, settlement.shown))
+
+
+def replay(db: sqlite3.Connection, number: int, now: datetime) -> tuple[str, str] | None:
+    """Owe a settled delivery again, as a new one, so that what was tried stays to be seen."""
+    row = db.execute(
+        "SELECT event_id, lane, run_key, destination, message, target, live, version, state FROM deliveries "
+        "WHERE id = ?",
+        (number,),
+    ).fetchone()
+    if row is None or row[8] in ("pending", "sending"):
+        return None
+    at = now.timestamp()
+    cursor = db.execute(
+        "INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at, "
+        "created_at, replayed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, 1)",
+        (*row[:8], at, at),
+    )
+    if row[8] in ("dead", "dropped"):
+        db.execute(
+            "UPDATE deliveries SET state = 'folded', text = text || ? WHERE id = ?",
+            (f"; replayed as d{cursor.lastrowid}", number),
+        )
+    return f"d{cursor.lastrowid}", row[3]
+
+
+def bury(db: sqlite3.Connection, known: Sequence[str], before: datetime, now: datetime) -> int:
+    marks = ", ".join("?" * len(known))
+    return db.execute(
+        "UPDATE deliveries SET state = 'dead', settled_at = ?, "  # noqa: S608
+        "text = 'the configuration has no destination of this name any more' "
+        f"WHERE state = 'pending' AND created_at < ? AND destination NOT IN ({marks})",
+        (now.timestamp(), before.timestamp(), *known),
+    ).rowcount
+
+
+def hasten(db: sqlite3.Connection, destination: str, now: datetime) -> None:
+    db.execute(HASTEN, (now.timestamp(), destination, now.timestamp()))
+
+
+def next_due(db: sqlite3.Connection, destination: str, now: datetime) -> datetime | None:
+    asked = ((NEXT_DUE, (destination, now.timestamp())), (NEXT_LEASE, (destination,)))
+    found = [value for query, given in asked if (value := db.execute(query, given).fetchone()[0]) is not None]
+    return rows.moment(min(found)) if found else None

@@ -1,0 +1,77 @@
+"""What is kept in a SQLite file, for view, and what of it is forgotten? Each function is a part of one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+from bridge.store import rows
+from bridge.store.base import Depth, StoredDelivery, StoredEvent
+
+
+def events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredEvent]:
+    clause, values = rows.where(where, rows.EVENT_KEYS)
+    body = "body" if "id" in where else "NULL"
+    query = f"SELECT {rows.EVENT_COLUMNS}, {body} FROM events {clause} ORDER BY id DESC LIMIT ?"  # noqa: S608
+    return [rows.stored_event(row) for row in db.execute(query, (*values, limit)).fetchall()]
+
+
+def deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredDelivery]:
+    clause, values = rows.where(where, rows.DELIVERY_KEYS)
+    query = (
+        f"SELECT {rows.DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event_id {clause} "  # noqa: S608
+        "ORDER BY d.id DESC LIMIT ?"
+    )
+    whole = "id" in where or "event_id" in where
+    found = db.execute(query, (*values, limit)).fetchall()
+    return [rows.stored_delivery(row, _history(db, row[0]) if whole else ()) for row in found]
+
+
+def _history(db: sqlite3.Connection, number: int) -> list[Any]:
+    query = f"SELECT {rows.ATTEMPT_COLUMNS} FROM attempts WHERE delivery_id = ? ORDER BY id"  # noqa: S608
+    return db.execute(query, (number,)).fetchall()
+
+
+def depths(db: sqlite3.Connection) -> dict[str, Depth]:
+    waiting = db.execute(
+        "SELECT destination, count(*), min(created_at) FROM deliveries WHERE state IN ('pending', 'sending') "
+        "GROUP BY destination"
+    )
+    dead = db.execute("SELECT destination, count(*) FROM deliveries WHERE state IN ('dead', 'dropped') GROUP BY 1")
+    return rows.depths(waiting.fetchall(), dead.fetchall())
+
+
+def purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
+    at = before.timestamp()
+    total = 0
+    # Deliveries first: an event is kept as long as one of its deliveries is.
+    for statement, when in (
+        ("DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?)", at),
+        (
+            "DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.received_at < ? AND e.state <> 'stuck' "
+            "AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id) LIMIT ?)",
+            at,
+        ),
+        (
+            "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.at < ? AND NOT EXISTS "
+            "(SELECT 1 FROM deliveries d WHERE d.id = a.delivery_id) LIMIT ?)",
+            at,
+        ),
+        (
+            "DELETE FROM runs WHERE key IN (SELECT r.key FROM runs r WHERE r.updated_at < ? AND NOT EXISTS "
+            "(SELECT 1 FROM deliveries d WHERE d.run_key = r.key) LIMIT ?)",
+            at,
+        ),
+        ("DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)", at),
+        (
+            "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)",
+            at - rows.TRACKS_FOR.total_seconds(),
+        ),
+        (
+            "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)",
+            at - rows.SEEN_FOR.total_seconds(),
+        ),
+    ):
+        total += db.execute(statement, (when, limit)).rowcount
+    return total
