@@ -55,8 +55,9 @@ CLAIM = """
     UPDATE deliveries d
     SET state = 'sending', leased_until = $6, unsure = CASE WHEN d.state = 'sending' THEN 1 ELSE d.unsure END
     FROM taken WHERE d.id = taken.id
-    RETURNING d.id
+    RETURNING d.id, d.run_key, d.event_id, set_config('synchronous_commit', 'off', true)
 """
+# Not synced: should the server crash within half a second, it is claimed again, and a settlement syncs all before it.
 LOAD = """
     SELECT d.id, e.event, r.run, m.receipt, m.shown,
            CASE WHEN d.live = 1 THEN ARRAY(SELECT l.target FROM deliveries l
@@ -82,15 +83,17 @@ BURY = """
     RETURNING d.lane
 """
 # The oldest that waits of each lane becomes its head.
-PROMOTE = """
+PROMOTING = """
     UPDATE deliveries d SET head = true
-    FROM unnest($1::text[]) AS ended (lane)
+    FROM unnest({lanes}::text[]) AS ended (lane)
     CROSS JOIN LATERAL (SELECT p.id FROM deliveries p
-                        WHERE p.lane = ended.lane AND p.state IN ('pending', 'sending') ORDER BY p.id LIMIT 1) AS next
+                        WHERE p.lane = ended.lane AND p.state IN ('pending', 'sending') {but}
+                        ORDER BY p.id LIMIT 1) AS next
     WHERE d.id = next.id AND NOT d.head
 """
+PROMOTE = PROMOTING.format(lanes="$1", but="")
 
-RUNS_OF = "SELECT run_key, event_id FROM deliveries WHERE id = ANY ($1::bigint[])"
+RUNS_OF = "SELECT run_key, event_id, id FROM deliveries WHERE id = ANY ($1::bigint[])"
 SETTLE = """
     UPDATE deliveries d
     SET state = s.state, leased_until = NULL, due_at = coalesce(s.due_at, d.due_at), settled_at = s.settled_at,
@@ -122,19 +125,26 @@ PLACED = """
 # What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
 FOLD = """
     UPDATE deliveries d SET state = 'folded', settled_at = f.at, text = f.text, head = false
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::text[])
+    FROM unnest($10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::float8[], $15::text[])
          AS f (lane, message, id, version, at, text)
     WHERE d.lane = f.lane AND d.live = 1 AND d.message = f.message AND d.state = 'pending' AND d.id > f.id
       AND d.version <= f.version
 """
-WRITE = f"WITH tried AS ({TRIED}) {PLACED}"
+# All that follows from settlements, in one round trip. The next of a lane ($16) is not one that is folded just now.
+PROMOTE_UNFOLDED = PROMOTING.format(lanes="$16", but="AND p.id NOT IN (SELECT id FROM folded)")
+WRITE = f"WITH tried AS ({TRIED}), placed AS ({PLACED}), folded AS ({FOLD} RETURNING d.id) {PROMOTE_UNFOLDED}"
+
+
+Locks = dict[int, int]  # the lock of its run, by the number of a delivery
 
 
 # -- claiming ----------------------------------------------------------------------------------------------------------
 
 
-async def claim(connection: Connection, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
-    """Take what is due. What was taken by a call that fails stays leased and comes again when the lease has ended."""
+async def claim(
+    connection: Connection, destination: str, now: datetime, lease: timedelta, limit: int, locks: Locks
+) -> list[Claimed]:
+    """Take what is due, and note its locks. What a call takes that fails comes again when the lease has ended."""
     at, until = now.timestamp(), now + lease
     never = at + LONGEST_DELAY.total_seconds()
     taken = await connection.fetch(
@@ -142,6 +152,7 @@ async def claim(connection: Connection, destination: str, now: datetime, lease: 
     )
     if not taken:
         return []
+    locks.update({row[0]: run_lock(row[1], row[2]) for row in taken})
     found, unreadable = await load(connection, [row[0] for row in taken])
     if unreadable:
         await bury(connection, unreadable, at)
@@ -219,29 +230,36 @@ async def bury(connection: Connection, unreadable: dict[int, str], at: float) ->
 async def lock_runs(connection: Connection, numbers: Sequence[int]) -> None:
     """Hold the lanes of these deliveries until the transaction ends."""
     runs = await connection.fetch(RUNS_OF, numbers)
-    await connection.execute(lock_statement(run_lock(run_key, event_id) for run_key, event_id in runs))
+    await connection.execute(lock_statement(run_lock(row[0], row[1]) for row in runs))
 
 
 # -- settling ----------------------------------------------------------------------------------------------------------
 
 
-async def settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
-    """Keep the words of workers in one transaction. No two are of one delivery."""
+async def settle(connection: Connection, settlements: Sequence[Settlement], locks: Locks) -> None:
+    """Keep the words of workers in one transaction. No two are of one delivery. `locks`: those that are known."""
     ends = [number(one.id) for one in settlements if one.state != "pending"]
-    runs = await connection.fetch(RUNS_OF, ends) if ends else []
-    await connection.execute("BEGIN")
+    if unknown := [end for end in ends if end not in locks]:
+        runs = await connection.fetch(RUNS_OF, unknown)
+        locks = locks | {row[2]: run_lock(row[0], row[1]) for row in runs}
+    held_locks = [locks[end] for end in ends if end in locks]
+    await connection.execute("BEGIN; " + lock_statement(held_locks) if held_locks else "BEGIN")
     rows = await connection.fetch(SETTLE, *map(list, zip(*map(_settlement, settlements), strict=True)))
     said = {number(one.id): one for one in settlements}
     held = [(said[row["id"]], row) for row in rows]  # the others have lost their lease: they change nothing
     tried = [(one, row) for one, row in held if one.outcome != "released"]  # released: handed back unsent
     if forgotten := [key for one, row in tried if one.forget and row["run_key"] for key in _places(row)]:
         await connection.execute(FORGET, forgotten)
-    if tried:
-        await connection.execute(WRITE, *_columns(map(_tried, tried), 5), *_columns(_placed(tried), 4))
-    if shown := [_shown(*one) for one in tried if one[1]["live"] and one[1]["run_key"] and one[0].shown is not None]:
-        await connection.execute(FOLD, *_columns(shown, 6))
-    if ended := [row["lane"] for one, row in held if one.state != "pending"]:
-        await connection.execute(PROMOTE, ended)
+    shown = [_shown(*one) for one in tried if one[1]["live"] and one[1]["run_key"] and one[0].shown is not None]
+    ended = [row["lane"] for one, row in held if one.state != "pending"]
+    if held:
+        await connection.execute(
+            WRITE,
+            *_columns(map(_tried, tried), 5),
+            *_columns(_placed(tried), 4),
+            *_columns(shown, 6),
+            ended,
+        )
     await connection.execute("COMMIT")
 
 

@@ -188,6 +188,7 @@ class PostgresStore:
         self._limits = _postgres_shared.PostgresLimits(self._wire.ask)
         self._leadership = _postgres_shared.Leadership()
         self._wakes: list[Callable[[str], None]] = []
+        self._locks: dict[int, int] = {}  # of what this process holds
         self._to_tell: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self._closed = False
@@ -317,7 +318,7 @@ class PostgresStore:
 
     async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
         async with self._wire.line() as connection:
-            return await _postgres_deliver.claim(connection, destination, now, lease, limit)
+            return await _postgres_deliver.claim(connection, destination, now, lease, limit, self._locks)
 
     async def settle(self, settlement: Settlement) -> None:
         await self._settling.add(settlement)
@@ -327,8 +328,9 @@ class PostgresStore:
         later = [waiting for waiting in batch if first.setdefault(waiting.work.id, waiting) is not waiting]
         settlements = [waiting.work for waiting in first.values()]
         # Twice does no harm: what is settled is not being sent any more.
-        await self._wire.ask(lambda connection: _postgres_deliver.settle(connection, settlements))
+        await self._wire.ask(lambda connection: _postgres_deliver.settle(connection, settlements, self._locks))
         for waiting in first.values():
+            self._locks.pop(number(waiting.work.id), None)
             waiting.answer(None)
         return later
 
