@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,34 @@ QUICK_SECONDS, QUICK_ROUNDS = 1.0, 1
 
 def main() -> None:
     given = _arguments()
-    parts = [part for part in PARTS if not given.only or part in given.only.split(",")]
-    if unknown := set((given.only or "").split(",")) - {*PARTS, ""}:
+    measured = json.loads(Path(given.again).read_text()) if given.again else _measure_all(given)
+    if given.json:
+        Path(given.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(given.json).write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    report.show(measured)
+    if given.write_docs:
+        report.write_docs(measured, Path(__file__).parents[1] / "docs")
+
+
+def _measure_all(given: argparse.Namespace) -> dict[str, Any]:
+    wanted = given.only.split(",") if given.only else list(PARTS)
+    if unknown := set(wanted) - set(PARTS):
         raise SystemExit(f"no part named {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bridge-bench-", dir=given.folder, ignore_cleanup_errors=True) as folder:
+        cores = machine.Cores.found()
         context = Context(
             folder=Path(folder),
-            cores=machine.Cores.found(),
+            cores=cores,
             syncs=Syncs.built(Path(folder)),
             seconds=given.seconds or (QUICK_SECONDS if given.quick else SECONDS),
             rounds=given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS),
             quick=given.quick,
         )
-        measured: dict[str, Any] = {"machine": machine.describe(context.cores, context.folder), "parts": {}}
-        begun = time.monotonic()
-        rows = {part: _measure(part, context) for part in parts}
-        measured["machine"]["seconds"] = round(time.monotonic() - begun)
-    measured["quick"] = given.quick
-    measured["parts"] = {part: [row.plain() for row in found] for part, found in rows.items()}
-    report.show(rows, measured["machine"])
-    if given.json:
-        Path(given.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(given.json).write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+        described = machine.describe(cores, context.folder)
+        parts = {part: [row.plain() for row in _measure(part, context)] for part in PARTS if part in wanted}
+    described["seconds"] = round(time.monotonic() - begun)
+    return {"machine": described, "quick": given.quick, "parts": parts}
 
 
 def _measure(part: str, context: Context) -> list[Row]:
@@ -60,8 +67,7 @@ def _measure(part: str, context: Context) -> list[Row]:
         rows = [Row(part, part, missing=str(error))]
     except Exception as error:  # one part that fails must not hide what the others found
         rows = [Row(part, part, missing=f"{type(error).__name__}: {error}")]
-        if context.quick:
-            importlib.import_module("traceback").print_exc()
+        traceback.print_exc()
     print(f"  {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return rows
 
@@ -74,6 +80,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}")
     parser.add_argument("--folder", help="where the databases are made: the disk that counts (default: the system's)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--again", metavar="FILE", help="measure nothing, show the figures of such a file")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.svg and the page's results")
     return parser.parse_args()
 
 

@@ -36,6 +36,7 @@ class Case:
     server: str
     requests: Callable[..., Requests]
     goal: Goal | None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,14 @@ CASES = (
     Case("accept.github", "accept, synced, GitHub", "quiet", github_runs, at_least(0.50)),
     Case("accept.cirrus", "accept, synced, Cirrus", "quiet", cirrus_tasks, at_least(0.50)),
     Case("accept.github.matched", "the same with rules that match", "matching", github_results, None),
-    Case("accept.github.slow", f"the same on a disk {SLOWER_MS:g} ms slower", "slow", github_runs, at_least(0.35)),
+    Case(
+        "accept.github.slow",
+        f"the same on a disk {SLOWER_MS:g} ms slower",
+        "slow",
+        github_runs,
+        at_least(0.35),
+        "accept, a slower disk",
+    ),
 )
 UNREACHABLE = "http://127.0.0.1:9"  # the port "discard": nobody listens
 
@@ -129,7 +137,7 @@ def _rows(case: Case, what: str, limits: list[Round], rounds: list[Round], *, co
     p50, p99 = middle([each.p50_ms for each in rounds]), middle([each.p99_ms for each in rounds])
     ratios = tuple(each.per_second / other.per_second for each, other in zip(rounds, limits, strict=True))
     beside = f"{mine:,.0f} of {limit:,.0f}/s, p50 {p50:.1f} p99 {p99:.1f} ms, CPU {cpu:.0f} µs of {cpu_limit:.0f}"
-    rows = [Row(case.key, what, ratios, "of bare", case.goal, beside)]
+    rows = [Row(case.key, what, ratios, "of bare", case.goal, beside, title=case.title)]
     if counts:
         per_sync = tuple(each.accepted / max(1, each.syncs) for each in rounds)
         syncs = middle([each.syncs / (each.accepted / each.per_second) for each in rounds])

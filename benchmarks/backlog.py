@@ -7,6 +7,7 @@ thousand waiting.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -69,9 +70,10 @@ def measure(context: Context) -> list[Row]:
 def _beside(context: Context, size: int, server: Server, empty: Server, *, last: bool) -> list[Row]:
     requests = github_runs(numbers=context.numbers)
     rates: dict[str, list[float]] = {"server": [], "empty": []}
+    seconds = context.seconds if last else context.seconds / 2
     for number in range(context.rounds + 1):
         for name, each in (("empty", empty), ("server", server)):
-            sent = run(saturate(each.port, requests, context.seconds if number else WARM_UP, CONNECTIONS))
+            sent = run(saturate(each.port, requests, seconds if number else WARM_UP, CONNECTIONS))
             if number:
                 rates[name].append(sent.per_second)
     ratios = tuple(mine / theirs for mine, theirs in zip(rates["server"], rates["empty"], strict=True))
@@ -95,6 +97,8 @@ def _fill(database: Path, size: int) -> None:
             _copy(db, min(SLICE, size - waiting), waiting)
             waiting = min(size, waiting + SLICE)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("rb+") as file:  # what is still to be written must not be the next measurement's burden
+        os.fsync(file.fileno())
 
 
 def _copy(db: sqlite3.Connection, count: int, known: int) -> None:

@@ -44,6 +44,7 @@ class Row:
     goal: Goal | None = None
     beside: str = ""
     missing: str = ""
+    title: str = ""  # what it is called where it stands alone; otherwise `what`
 
     @property
     def value(self) -> float | None:
@@ -64,14 +65,20 @@ class Row:
         return f"{text} {self.unit}".rstrip()
 
     def plain(self) -> dict[str, Any]:
-        """Return the row as JSON can hold it."""
+        """Return the row as JSON can hold it, with all that a report shows."""
+        value = self.value
         return {
             "key": self.key,
             "what": self.what,
-            "value": self.value,
+            "title": self.title or self.what.strip(),
+            "value": value,
             "samples": list(self.samples),
             "unit": self.unit,
-            "goal": str(self.goal) if self.goal else None,
+            "measured": self.measured(),
+            "short": f"{number(value)} {self.unit}".strip() if value is not None else "",
+            "goal": str(self.goal) if self.goal else "",
+            "goal_value": self.goal.value if self.goal else None,
+            "at_least": self.goal.at_least if self.goal else None,
             "met": self.met,
             "beside": self.beside,
             "missing": self.missing,
