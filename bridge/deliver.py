@@ -51,6 +51,7 @@ BREATH = 0.05  # seconds
 FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
 LOOKUP_WITHIN = 4.0  # seconds
 LOOKUPS_KEPT = 2_000
+SET_BACK = 5.0  # seconds from which on a clock was set and did not drift
 STORE_AGAIN = 1.0  # seconds until a store that took nothing is asked again
 AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
 
@@ -224,6 +225,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._rest_until = 0.0
+        self._ahead: float | None = None  # how far the wall clock was before the steady one, when it was last looked at
         self._flying: dict[asyncio.Task[None], Claimed] = {}
         options = config.options
         self._timeout = options.timeout
@@ -294,7 +296,23 @@ class Courier:
         if free <= 0 or self._steady() < self._rest_until:
             return []
         lease = self._timeout + LEASE_BEYOND_TIMEOUT
+        if not await self._clock_is_kept(lease):
+            return []
         return await self._store.claim(self.name, self._now(), lease, free)
+
+    async def _clock_is_kept(self, lease: timedelta) -> bool:
+        """Return False while a clock that was set back has to be waited for.
+
+        What was dated by the time before would wait until the clock is there again. So it is made due, also at the
+        start, when nobody knows what the clock did; but first our own leases, which look endless now, are answered.
+        """
+        ahead = self._now().timestamp() - self._steady()
+        if self._ahead is None or ahead < self._ahead - SET_BACK:
+            if self._flying:
+                return False
+            await self._store.redate(self.name, self._now(), lease)
+        self._ahead = ahead
+        return True
 
     async def _hear(self) -> None:
         """Take over what another worker has learnt since; rest when it rests."""
@@ -412,6 +430,10 @@ class Courier:
         run = await self._enricher.enrich(claimed.run) if claimed.run is not None else None
         message = self._render(claimed, run)
         edit = self._edits(claimed)
+        if claimed.leased_until is not None and self._now() >= claimed.leased_until:
+            # This process stood still, or the clock was set: another may have sent it, and more of its run, since.
+            await self._keep(claimed, Settlement(claimed.id, "pending", self._now(), "released", "", self._now()))
+            return
         started = time.perf_counter()
         try:
             receipt = await self._ask(claimed, message, edit=edit)

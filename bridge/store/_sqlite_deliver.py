@@ -28,6 +28,11 @@ EXPIRE = """
     UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1
     WHERE destination = ? AND state = 'sending' AND (leased_until < ? OR leased_until > ?)
 """
+REDATE = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ?"
+END_LEASES = """
+    UPDATE deliveries SET leased_until = ?1, due_at = min(due_at, ?1)
+    WHERE destination = ?2 AND state = 'sending' AND leased_until > ?3
+"""
 HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND attempts > 0"
 BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = f"SELECT {rows.CLAIM_COLUMNS} FROM deliveries WHERE id = ?"  # noqa: S608 - made of our own words
@@ -191,6 +196,12 @@ def bury(db: sqlite3.Connection, known: Sequence[str], before: datetime, now: da
 
 def hasten(db: sqlite3.Connection, destination: str, now: datetime) -> None:
     db.execute(HASTEN, (now.timestamp(), destination, now.timestamp()))
+
+
+def redate(db: sqlite3.Connection, destination: str, now: datetime, lease: timedelta) -> None:
+    at = now.timestamp()
+    db.execute(REDATE, (at, destination, at))
+    db.execute(END_LEASES, (at, destination, (now + lease).timestamp() + rows.CLOCKS_DIFFER.total_seconds()))
 
 
 def next_due(db: sqlite3.Connection, destination: str, now: datetime) -> datetime | None:

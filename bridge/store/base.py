@@ -254,6 +254,9 @@ class Store(Protocol):
     async def hasten(self, destination: str, now: datetime) -> None:
         """Make due what waits for a new try: the destination answers again."""
 
+    async def redate(self, destination: str, now: datetime, lease: timedelta) -> None:
+        """Make due whatever waits, and end leases that no `lease` explains: a clock was ahead, and is set back."""
+
     async def next_due(self, destination: str, now: datetime) -> datetime | None:
         """Return when the next one becomes due that is not due yet, or a lease ends."""
         ...

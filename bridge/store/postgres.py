@@ -39,6 +39,7 @@ from bridge.store.base import (
 from bridge.store.migrating import Migration, Schema, migrations, missing
 from bridge.store.rows import (
     ATTEMPT_COLUMNS,
+    CLOCKS_DIFFER,
     DELIVERY_COLUMNS,
     DELIVERY_KEYS,
     EVENT_COLUMNS,
@@ -66,11 +67,20 @@ SCHEMAS = """
 MIGRATED = "INSERT INTO schema_versions (version, readable_from) VALUES ($1, $2)"
 
 RECOVER = "UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1 WHERE state = 'sending'"
+REDATE = """
+    UPDATE deliveries SET due_at = $1 WHERE id IN (
+        SELECT id FROM deliveries WHERE destination = $2 AND state = 'pending' AND due_at > $1 FOR UPDATE SKIP LOCKED)
+"""
+END_LEASES = """
+    UPDATE deliveries SET leased_until = $1 WHERE id IN (
+        SELECT id FROM deliveries WHERE destination = $2 AND state = 'sending' AND leased_until > $3
+        FOR UPDATE SKIP LOCKED)
+"""
 HASTEN = """
     UPDATE deliveries SET due_at = $1 WHERE id IN (
         SELECT id FROM deliveries
         WHERE destination = $2 AND state = 'pending' AND head AND due_at > $1 AND attempts > 0
-        FOR UPDATE SKIP LOCKED)
+        ORDER BY due_at LIMIT 2000 FOR UPDATE SKIP LOCKED)
 """
 # Only heads can have been tried. What is due already and was not claimed waits for a free hand.
 NEXT_DUE = """
@@ -343,7 +353,14 @@ class PostgresStore:
         return replace(found[0], unsure=claimed.unsure, leased_until=claimed.leased_until)
 
     async def hasten(self, destination: str, now: datetime) -> None:
-        await self._wire.change(lambda connection: connection.execute(HASTEN, now.timestamp(), destination))
+        at = now.timestamp()
+        while await self._wire.change(lambda connection: connection.execute(HASTEN, at, destination)) != "UPDATE 0":
+            pass  # slice by slice: after a long outage there are many
+
+    async def redate(self, destination: str, now: datetime, lease: timedelta) -> None:
+        at, endless = now.timestamp(), (now + lease + CLOCKS_DIFFER).timestamp()
+        await self._wire.change(lambda connection: connection.execute(REDATE, at, destination))
+        await self._wire.change(lambda connection: connection.execute(END_LEASES, at, destination, endless))
 
     async def next_due(self, destination: str, now: datetime) -> datetime | None:
         found = await self._wire.ask(lambda connection: connection.fetchval(NEXT_DUE, destination, now.timestamp()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from bridge.event import Event, Run, Target
 from bridge.observe import log
 from bridge.store.base import Claimed, Depth, StoredAttempt, StoredDelivery, StoredEvent
 
+CLOCKS_DIFFER = timedelta(minutes=1)  # between machines, at most
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
 TRACKS_FOR = timedelta(days=365)  # how long a branch or pull request may rest before its results are forgotten
 SEEN_FOR = timedelta(days=90)  # how long a delivery is remembered at least, so that it cannot be played again
@@ -162,7 +162,7 @@ def place(row: Sequence[Any] | None) -> Place | None:
 def with_mentions(target: Target, later: Iterable[str]) -> Target:
     """Return a living target with whom the younger wishes, which it will settle too, wanted to mention."""
     named = [who for text in later for who in codec.load(text, Target).mention]
-    return replace(target, mention=tuple(dict.fromkeys((*target.mention, *named))))
+    return target.with_(mention=tuple(dict.fromkeys((*target.mention, *named))))
 
 
 def claimed(

@@ -182,6 +182,9 @@ class SqliteStore:
     async def hasten(self, destination: str, now: datetime) -> None:
         await self._write(lambda db: delivering.hasten(db, destination, now))
 
+    async def redate(self, destination: str, now: datetime, lease: timedelta) -> None:
+        await self._write(lambda db: delivering.redate(db, destination, now, lease))
+
     async def next_due(self, destination: str, now: datetime) -> datetime | None:
         # A thread to read in would take ten times as long.
         return await self._write(lambda db: delivering.next_due(db, destination, now), durable=False)

@@ -349,3 +349,21 @@ async def test_what_waits_for_a_new_try_can_be_made_due(store: Store) -> None:
     assert await store.claim("builds", after(1), LEASE, 9) == []
     await store.hasten("builds", after(1))
     assert len(await store.claim("builds", after(1), LEASE, 9)) == 1
+
+
+async def test_what_a_clock_ahead_has_dated_can_be_made_due(store: Store) -> None:
+    await accept(store, ALL, event(1), event(1, "success"), at=2_000)
+    (lost,) = await claim(store, at=2_000)
+    assert await claim(store, at=1) == []
+    await store.redate("builds", after(1), LEASE)
+    (again,) = await claim(store, at=2)
+    assert (again.id, again.unsure) == (lost.id, True), "no lease is that long: who held it is gone"
+    await store.settle(settled(again, at=2))
+    assert len(await claim(store, at=3)) == 1
+
+
+async def test_a_lease_that_may_be_held_is_left_alone_when_dates_are_mended(store: Store) -> None:
+    await accept(store, ALL, event(1))
+    assert len(await claim(store)) == 1
+    await store.redate("builds", after(0), LEASE)
+    assert await claim(store, at=1) == []
