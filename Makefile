@@ -11,7 +11,7 @@ else
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 endif
 
-.PHONY: help demo test slow install lint lock bench picture clean
+.PHONY: help demo test slow install lint lock bench chaos picture clean
 .DEFAULT_GOAL := help
 
 help: ## what can be made
@@ -52,6 +52,9 @@ lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 
 bench: $(VENV)/.dev ## how fast it is, beside the limit and beside others (QUICK=1: two minutes; ONLY=accept,latency)
 	@$(BIN)/python -m benchmarks --json benchmarks/results/latest.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+chaos: $(VENV)/.dev ## a million events, a thousand kills, both engines: about 40 minutes (MINUTES=5, EVENTS=, KILLS=, SEED=, ENGINE=)
+	@$(BIN)/python -m tests.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 picture: $(VENV)/.dev ## docs/messages.png, from real rendered output (needs chromium)
 	@$(BIN)/python tools/picture.py

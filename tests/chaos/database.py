@@ -76,8 +76,6 @@ class Database(Protocol):
 
     async def version(self) -> str: ...
 
-    async def number(self, query: str) -> int: ...
-
     def rows(self, query: str) -> AsyncIterator[tuple[Any, ...]]: ...
 
     async def close(self) -> None: ...
@@ -105,9 +103,6 @@ class SqliteFile:
 
     async def version(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
-
-    async def number(self, query: str) -> int:
-        return int([row async for row in self.rows(query)][0][0])
 
     async def rows(self, query: str) -> AsyncIterator[tuple[Any, ...]]:
         db = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=20)
@@ -145,25 +140,23 @@ class Postgres:
         await asyncio.to_thread(self._server.start)
 
     async def disconnect(self) -> None:
-        await self.number(
+        await first(
+            self,
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
         )
 
     async def heal(self) -> None:
         if self.disk.can_be_full:
             self.disk.free()
         try:
-            await self.number("SELECT 1")
+            await first(self, "SELECT 1")
         except Exception:  # a full disk may have ended it
             await asyncio.to_thread(self._server.stop, "immediate")
             await asyncio.to_thread(self._server.start)
 
     async def version(self) -> str:
-        return "PostgreSQL " + [row async for row in self.rows("SHOW server_version")][0][0].split()[0]
-
-    async def number(self, query: str) -> int:
-        return int([row async for row in self.rows(query)][0][0])
+        return "PostgreSQL " + str(await first(self, "SHOW server_version")).split()[0]
 
     async def rows(self, query: str) -> AsyncIterator[tuple[Any, ...]]:
         import asyncpg
@@ -182,6 +175,13 @@ class Postgres:
     async def close(self) -> None:
         await asyncio.to_thread(self._server.close)
         self.disk.close()
+
+
+async def first(database: Database, query: str) -> Any:
+    """Return the first value of the first row."""
+    async for row in database.rows(query):
+        return row[0]
+    raise AssertionError(f"no row: {query}")
 
 
 ENGINES = {"sqlite": SqliteFile, "postgres": Postgres}

@@ -54,7 +54,9 @@ class Scene:
     network: Neighbour
     database: Database
     clock: Path
-    configure: Callable[[int], None]  # write a good configuration, one that differs by the number; or, below 0, a bad one
+    configure: Callable[
+        [int], None
+    ]  # write a good configuration, one that differs by the number; or, below 0, a bad one
     done: list[Fault] = field(default_factory=list)
     busy: dict[str, asyncio.Lock] = field(default_factory=dict)
     edition: int = 0
@@ -184,7 +186,8 @@ def _hang_up(scene: Scene, plan: Planned) -> None:
     """Half of the time the processes have to see for themselves that the file has changed."""
     if plan.chance < 0.5:
         for slot in scene.fleet.slots:
-            slot.signal(signal.SIGHUP)
+            if not slot.young:  # before it can catch a signal, this one ends it
+                slot.signal(signal.SIGHUP)
 
 
 async def deployed(scene: Scene, plan: Planned) -> None:
@@ -242,7 +245,7 @@ KILLED_AS_IT_STARTS = 0.2  # of the kills are followed by another within a secon
 
 
 def plan(dice: random.Random, kills: int, others: int, outage: float, breaks: tuple[str, ...]) -> list[Planned]:
-    """Return what will go wrong, in order: every kind in its turn, at moments of chance; the long outage begins early."""
+    """Return what will go wrong, in order: every kind in its turn, at moments of chance."""
     kinds = [kind for kind in FAULTS if kind not in NOT_DRAWN and (kind not in ENGINES_OWN or kind in breaks)]
     found = [_draw(dice, dice.random() * 0.95, "killed") for _ in range(kills)]
     while others > 0:

@@ -111,6 +111,10 @@ class Slot:
         return process.pid if process is not None and process.returncode is None else None
 
     @property
+    def young(self) -> bool:
+        return time.monotonic() - self._begun < YOUNG
+
+    @property
     def delivers(self) -> bool:
         return self.role != "web"
 
@@ -171,7 +175,7 @@ class Slot:
         if process is None or self.pid is None or self._killed:
             self._task.cancel()
             return None
-        young = time.monotonic() - self._begun < YOUNG
+        young = self.young
         self.signal(signal.SIGTERM)
         try:
             code = await asyncio.wait_for(process.wait(), STOPS_WITHIN + 2)

@@ -1,7 +1,7 @@
 """The network between bridge and the chat: passes everything on, until it is told to be a bad one.
 
-``python -m tests.chaos.network PORT UPSTREAM_PORT SEED`` prints its port. It never repeats, reorders or invents bytes, and
-what is held back is thrown away when its sender gives up. Commands on stdin, a line each:
+``python -m tests.chaos.network PORT UPSTREAM_PORT SEED`` prints its port. It never repeats, reorders or
+invents bytes, and what is held back is thrown away when its sender gives up. Commands on stdin, a line each:
 
     pass              again
     refuse            connections are refused, those that exist are broken off

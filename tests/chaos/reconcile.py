@@ -19,10 +19,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from bridge.deliver import AT_ONCE
-from tests.chaos.database import DELIVERIES, EVENTS, NOBODYS, Database
+from tests.chaos.database import DELIVERIES, EVENTS, NOBODYS, Database, first
 from tests.chaos.faults import Fault
 from tests.chaos.fleet import Ended, Fleet
 from tests.chaos.senders import STEPS, Promises, kind_of, place_of
@@ -171,11 +172,9 @@ async def _memory(database: Database, promises: Promises, sums: Sums) -> States:
     return await _deliveries(database, promises, marks, sums)
 
 
-async def _deliveries(
-    database: Database, promises: Promises, marks: dict[int, tuple[int, int]], sums: Sums
-) -> States:
+async def _deliveries(database: Database, promises: Promises, marks: dict[int, tuple[int, int]], sums: Sums) -> States:
     states: States = {}
-    if nobodys := await database.number(NOBODYS):
+    if nobodys := await first(database, NOBODYS):
         sums.problem("delivery", f"{nobodys} deliveries belong to no event")
     async for number, place, state, text in database.rows(DELIVERIES):
         run, step = marks.get(number, (0, 0))
@@ -241,30 +240,34 @@ def living(place: str, entries: list[Entry], promises: Promises, causes: Causes,
 def each(place: str, entries: list[Entry], causes: Causes, sums: Sums) -> None:
     """A message per step, in order; what comes twice is explained."""
     sums.posts += len(entries)
-    newest: dict[int, int] = {}
+    newest: dict[int, int] = {}  # step of each run
     copies: dict[tuple[int, int], list[Entry]] = defaultdict(list)
+    late: set[tuple[int, int]] = set()
     for entry in entries:
         mine = copies[entry.run, entry.step]
         mine.append(entry)
-        if len(mine) == 1 and entry.step < newest.get(entry.run, 0):
-            sums.problem("order", f"{place}: step {entry.step} of run {entry.run} came after {newest[entry.run]}")
-        newest[entry.run] = max(entry.step, newest.get(entry.run, 0))
+        step = newest.get(entry.run, 0)
+        if entry.step > step:
+            newest[entry.run] = entry.step
+        elif entry.step < step and len(mine) == 1:
+            sums.problem("order", f"{place}: step {entry.step} of run {entry.run} came after {step}")
+        elif entry.step < step:
+            late.add((entry.run, entry.step))
     for (run, step), mine in copies.items():
         if len(mine) == 1:
             continue
         if place == "drop":
             sums.problem("twice", f"r{run}s{step}e is {len(mine)} times at {place}, which drops")
-        late = mine[-1].at > min((one[0].at for (r, s), one in copies.items() if r == run and s > step), default=1e12)
         kinds = _explain(place, mine, causes, sums)
-        sums.late += late
-        if late and not set(kinds) & set(MAY_COME_LATE):
+        sums.late += (run, step) in late
+        if (run, step) in late and not set(kinds) & set(MAY_COME_LATE):
             sums.problem("late copy", f"{place}: r{run}s{step}e again after a later step, because of {kinds}")
 
 
 def _explain(place: str, copies: list[Entry], causes: Causes, sums: Sums) -> list[str]:
     """Every copy but the last must have had a reason to be sent again."""
     found = []
-    for copy, following in zip(copies, copies[1:], strict=False):
+    for copy, following in pairwise(copies):
         kind = causes.of(copy.at, place)
         if kind is None:
             text = f"r{copy.run}s{copy.step}e at {place}, at {copy.at:.3f} and {following.at:.3f}"

@@ -81,7 +81,9 @@ def _cirrus(run: int, step: int) -> bytes:
 
 
 def _post(source: bytes, headers: bytes, body: bytes) -> bytes:
-    head = b"POST /webhooks/%s HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n"
+    head = (
+        b"POST /webhooks/%s HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n"
+    )
     return head % (source, headers, len(body)) + body
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.database import ENGINES, WAITING, Database, keep
+from tests.chaos.database import ENGINES, WAITING, Database, first, keep
 from tests.chaos.faults import FAULTS, Fault, Planned, Scene, plan
 from tests.chaos.fleet import Fleet, Neighbour, Plant, free_port
 from tests.chaos.reconcile import Sums, reconcile
@@ -79,7 +79,9 @@ def configuration(port: int, edition: int) -> str:
     places = [place(f"{kind}-{number}") for kind in ("living", "each") for number in range(PLACES)]
     places += [place("drop", ", when_unsure: drop"), place("brittle", ", attempts: 3")]
     others = {0: "[each-0, drop]", 1: "[each-1, brittle]"}
-    rules = [rule("living", number, f"living-{number}", ", kind: pipeline") + ", live: true}" for number in range(PLACES)]
+    rules = [
+        rule("living", number, f"living-{number}", ", kind: pipeline") + ", live: true}" for number in range(PLACES)
+    ]
     for number in range(PLACES):
         rules.append(rule("each", number, others.get(number, f"each-{number}"), ", kind: [pipeline, task]") + "}")
     return SOURCES_TEXT + f"# edition {edition}\ndestinations:\n{''.join(places)}rules:\n" + "\n".join(rules) + "\n"
@@ -216,7 +218,7 @@ async def _tell(crowd: Crowd, scene: Scene, options: Options, say: Callable[[str
 
 async def _drained(database: Database, say: Callable[[str], None]) -> None:
     began = told = time.monotonic()
-    while waiting := await database.number(WAITING):
+    while waiting := await first(database, WAITING):
         if time.monotonic() > began + DRAINED_WITHIN:
             raise AssertionError(f"{waiting} deliveries still wait after {DRAINED_WITHIN:g} s")
         if time.monotonic() > told + 10:

@@ -1,0 +1,96 @@
+"""The long form: rounds on both engines in turn, until there were enough events, kills or minutes.
+
+    python -m tests.chaos [--events N] [--kills N] [--minutes M] [--seed S] [--engine sqlite|postgres] [--no-page]
+
+What ``make chaos`` runs. Each round has a seed of its own, made from the one given (or drawn, and printed); the same
+seed, events and kills repeat the plan. Exit 1 when anything is not explained: then the folder of that round is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+
+from tests.chaos.database import ENGINES
+from tests.chaos.report import text, write
+from tests.chaos.story import Options, Round, run_round
+
+ROUND = 100_000  # events of one round at most
+OUTAGE = 600.0  # seconds of the long outage, once on each engine, when the run is as long as the plan wants it
+OUTAGE_OTHERWISE = 15.0
+LONG = 1_000_000  # events from which on a run is that long
+
+
+def rounds(given: argparse.Namespace, dice: random.Random) -> Iterator[Options]:
+    """Yield what to run; each engine in turn, the sums as given."""
+    engines = [given.engine] if given.engine else list(ENGINES)
+    number = max(len(engines), -(-given.events // ROUND))
+    for index in count() if given.minutes else range(number):
+        outage = OUTAGE if given.events >= LONG and not given.minutes and index < len(engines) else OUTAGE_OTHERWISE
+        kills = given.kills // number + (index < given.kills % number)
+        yield Options(
+            engine=engines[index % len(engines)],
+            seed=dice.randrange(2**32),
+            events=given.events // number,
+            kills=kills,
+            others=max(18, kills // 2),
+            outage=outage,
+        )
+
+
+async def run(given: argparse.Namespace) -> list[Round]:
+    seed = given.seed if given.seed is not None else random.randrange(2**32)
+    print(f"seed {seed}")
+    done: list[Round] = []
+    ends = time.monotonic() + given.minutes * 60 if given.minutes else None
+    for options in rounds(given, random.Random(seed)):
+        if ends is not None and time.monotonic() > ends:
+            break
+        print(f"{options.engine}, seed {options.seed}: {options.events:,} events, {options.kills} kills", flush=True)
+        one = await run_round(options, say=lambda line: print(line, flush=True))
+        done.append(one)
+        _tell(one)
+    return done
+
+
+def _tell(one: Round) -> None:
+    sums = one.sums
+    print(
+        f"  {one.seconds:.0f} s: {sums.promised:,} events, {sums.wanted:,} deliveries ({dict(sums.by_state)}), "
+        f"{one.kinds['killed']} kills, lost {sums.lost}, twice {dict(sums.twice)}, "
+        f"all delivered {one.drained:.1f} s after the last fault"
+    )
+    for problem in sums.problems:
+        print(f"  NOT EXPLAINED: {problem}")
+    if one.folder is not None:
+        print(f"  the folder is kept: {one.folder}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Break everything around bridge, and count.")
+    parser.add_argument("--events", type=int, default=LONG)
+    parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--minutes", type=float, default=0, help="go on for so long, whatever the sums are then")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--engine", choices=list(ENGINES))
+    parser.add_argument("--no-page", action="store_true", help="leave docs/reliability.md as it is")
+    given = parser.parse_args()
+    done = asyncio.run(run(given))
+    asked = {"EVENTS": given.events, "KILLS": given.kills, "MINUTES": given.minutes, "ENGINE": given.engine}
+    said = "".join(
+        f" {name}={value:g}" if name == "MINUTES" else f" {name}={value}" for name, value in asked.items() if value
+    )
+    results = text(done, f"make chaos{said}" + (f" SEED={given.seed}" if given.seed is not None else ""))
+    print(f"\n{results}")
+    if not given.no_page:
+        write(results)
+    return int(any(one.sums.problems for one in done))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
