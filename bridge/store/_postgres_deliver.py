@@ -62,7 +62,7 @@ LOAD = """
     SELECT d.id, e.event, r.run, m.receipt, m.shown,
            CASE WHEN d.live = 1 THEN ARRAY(SELECT l.target FROM deliveries l
                                            WHERE l.lane = d.lane AND l.message = d.message AND l.state = 'pending'
-                                             AND l.id > d.id ORDER BY l.id) END AS later,
+                                             AND (l.lane, l.id) > (d.lane, d.id) ORDER BY l.lane, l.id) END AS later,
            d.event_id, d.target, d.version, d.created_at, d.attempts, d.unsure, d.plain, d.replayed, d.tries, d.run_key,
            d.lane
     FROM deliveries d
@@ -88,7 +88,7 @@ PROMOTING = """
     FROM unnest({lanes}::text[]) AS ended (lane)
     CROSS JOIN LATERAL (SELECT p.id FROM deliveries p
                         WHERE p.lane = ended.lane AND p.state IN ('pending', 'sending') {but}
-                        ORDER BY p.id LIMIT 1) AS next
+                        ORDER BY p.lane, p.id LIMIT 1) AS next
     WHERE d.id = next.id AND NOT d.head
 """
 PROMOTE = PROMOTING.format(lanes="$1", but="")
@@ -123,12 +123,16 @@ PLACED = """
         shown = greatest(places.shown, excluded.shown), updated_at = excluded.updated_at
 """
 # What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
+# Lane by lane, and compared and ordered by lane and id, here and above: so that no plan goes through all that waits.
 FOLD = """
     UPDATE deliveries d SET state = 'folded', settled_at = f.at, text = f.text, head = false
     FROM unnest($10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::float8[], $15::text[])
          AS f (lane, message, id, version, at, text)
-    WHERE d.lane = f.lane AND d.live = 1 AND d.message = f.message AND d.state = 'pending' AND d.id > f.id
-      AND d.version <= f.version
+    CROSS JOIN LATERAL (SELECT p.id FROM deliveries p
+                        WHERE p.lane = f.lane AND (p.lane, p.id) > (f.lane, f.id) AND p.state IN ('pending', 'sending')
+                          AND p.live = 1 AND p.message = f.message AND p.version <= f.version
+                        ORDER BY p.lane, p.id OFFSET 0) AS wish
+    WHERE d.id = wish.id AND d.state = 'pending'
 """
 # All that follows from settlements, in one round trip. The next of a lane ($16) is not one that is folded just now.
 PROMOTE_UNFOLDED = PROMOTING.format(lanes="$16", but="AND p.id NOT IN (SELECT id FROM folded)")
