@@ -159,7 +159,7 @@ class Wire:
         try:
             self._pool = await asyncpg.create_pool(
                 self.url,
-                min_size=1,
+                min_size=0,  # a pool that keeps some up tells of every try in an outage, with tracebacks
                 max_size=self._size,
                 command_timeout=ANSWER_WITHIN.total_seconds(),
                 init=_settle_in,
