@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,9 @@ QUICK_SECONDS, QUICK_ROUNDS = 1.0, 1
 
 def main() -> None:
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
+    if given.write_docs and given.only:
+        raise SystemExit("--write-docs needs all parts: the page would lose the others")
     measured = json.loads(Path(given.again).read_text()) if given.again else _measure_all(given)
     if given.json:
         Path(given.json).parent.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,13 @@ thousand waiting.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from benchmarks.accept import CONNECTIONS, UNREACHABLE, WARM_UP
 from benchmarks.bodies import cirrus_tasks, github_runs
@@ -25,46 +27,54 @@ from bridge.store import open_store
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = SIZES[:2]
 SLICE = 50_000
-CLAIMS = 200
+CLAIMS, WARM_UP_CLAIMS = 200, 20
 AT_ONCE = 4
 DESTINATION = "down"
 
 
-def measure(context: Context) -> list[Row]:
-    folder = context.new_folder("backlog")
-    database = folder / "bridge.db"
+def owing() -> dict[str, Any]:
+    """Return a configuration in which one repository's events are owed to a chat that nobody answers for."""
     place = {"type": "slack", "url": f"{UNREACHABLE}/nobody", "rate": "100000/s"}
     match = {"repository": "acme/app", "kind": ["task", "pipeline"]}
-    owing = {"destinations": {DESTINATION: place}, "rules": [{"name": "owed", "match": match, "to": DESTINATION}]}
-    configured = configuration(extra=owing)
+    rule = {"name": "owed", "match": match, "to": DESTINATION}
+    return configuration(extra={"destinations": {DESTINATION: place}, "rules": [rule]})
+
+
+def owe_one(context: Context, server: Server) -> None:
+    sent = run(saturate(server.port, cirrus_tasks(numbers=context.numbers), 0.0, 1))
+    if not sent.accepted:
+        raise Absent(f"bridge accepted nothing: {sent.first_refusal!r}")
+
+
+def measure(context: Context) -> list[Row]:
+    folder = context.new_folder("backlog")
+    database, configured = folder / "bridge.db", owing()
     with context.bridge(configured, folder=folder) as server:
-        sent = run(saturate(server.port, cirrus_tasks(numbers=context.numbers), 0.05, 1))
-        if not sent.accepted:
-            raise Absent(f"bridge accepted nothing: {sent.first_refusal!r}")
+        owe_one(context, server)
     rows: list[Row] = []
-    claim_first = 0.0
     sizes = QUICK_SIZES if context.quick else SIZES
+    thousand = folder / "thousand.db"
     with context.bridge(configuration()) as empty:
         for size in sizes:
             begun = time.monotonic()
             _fill(database, size)
             context.say(f"{size:,} wait, made in {time.monotonic() - begun:.1f} s")
-            claim_us = run(_claim_us(database))
-            claim_first = claim_first or claim_us
+            if size == sizes[0]:
+                shutil.copy(database, thousand)
+            else:
+                rows.append(_claim(folder, thousand, database, size, last=size == sizes[-1]))
             with context.bridge(configured, folder=folder) as server:
                 rows += _beside(context, size, server, empty, last=size == sizes[-1])
-            rows.append(
-                Row(
-                    f"backlog.{size}.claim",
-                    f"{size:,} waiting: claim",
-                    (claim_first / claim_us,),
-                    f"of {sizes[0]:,}",
-                    at_least(0.9) if size == sizes[-1] else None,
-                    f"{claim_us:.0f} µs for {AT_ONCE}",
-                )
-            )
     rows.append(Row("backlog.disk", "the database with them", (_size_mb(database),), "MB"))
     return rows
+
+
+def _claim(folder: Path, thousand: Path, database: Path, size: int, *, last: bool) -> Row:
+    few = shutil.copy(thousand, folder / f"beside-{size}.db")  # what is claimed stays claimed: a new one each time
+    few_us, many_us = run(claims_us(f"sqlite:///{few}", f"sqlite:///{database}"))
+    beside = f"{many_us:.0f} µs for {AT_ONCE}, {few_us:.0f} with {SIZES[0]:,}"
+    what, goal = f"{size:,} waiting: claim", at_least(0.9) if last else None
+    return Row(f"backlog.{size}.claim", what, (few_us / many_us,), f"of {SIZES[0]:,}", goal, beside)
 
 
 def _beside(context: Context, size: int, server: Server, empty: Server, *, last: bool) -> list[Row]:
@@ -106,26 +116,15 @@ def _copy(db: sqlite3.Connection, count: int, known: int) -> None:
         "SELECT event_id, id, run_key FROM deliveries WHERE state = 'pending' ORDER BY id LIMIT 1"
     ).fetchone()
     (last,) = db.execute("SELECT max(id) FROM events").fetchone()
-    another = f"'|copy ' || ({known} + n.number)"
-    changes = {
-        "events": {"id": f"{last} + n.number"},
-        "runs": {"key": f"t.key || {another}"},
-        "deliveries": {
-            "id": "NULL",
-            "event_id": f"{last} + n.number",
-            "lane": f"t.lane || {another}",
-            "run_key": f"t.run_key || {another}",
-            "attempts": "0",
-            "tries": "0",
-        },
-    }
+    changes = copied(last, known)
     db.execute("BEGIN")
     for table, which, wanted in (
         ("events", "id", event_id),
         ("runs", "key", run_key),
         ("deliveries", "id", delivery_id),
     ):
-        columns = [column[1] for column in db.execute(f"PRAGMA table_info({table})")]
+        names = [column[1] for column in db.execute(f"PRAGMA table_info({table})")]
+        columns = [name for name in names if (table, name) != ("deliveries", "id")]
         values = ", ".join(changes[table].get(column, f"t.{column}") for column in columns)
         db.execute(
             f"WITH RECURSIVE n(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM n WHERE number < {count}) "
@@ -136,20 +135,39 @@ def _copy(db: sqlite3.Connection, count: int, known: int) -> None:
     db.execute("COMMIT")
 
 
-async def _claim_us(database: Path) -> float:
-    """Return what one claim takes in the store, in the median."""
-    store = await open_store(f"sqlite:///{database}")
-    times = []
+def copied(last_event: int, known: int) -> dict[str, dict[str, str]]:
+    """Return, by table, what differs in a copy from its row `t`, as SQL over `n.number`."""
+    another = f"'|copy ' || ({known} + n.number)"
+    return {
+        "events": {"id": f"{last_event} + n.number"},
+        "runs": {"key": f"t.key || {another}"},
+        "deliveries": {
+            "event_id": f"{last_event} + n.number",
+            "lane": f"t.lane || {another}",
+            "run_key": f"t.run_key || {another}",
+            "attempts": "0",
+            "tries": "0",
+        },
+    }
+
+
+async def claims_us(few: str, many: str) -> tuple[float, float]:
+    """Return what one claim takes in each of two stores, in the median; they are asked in turns."""
+    stores = [await open_store(url) for url in (few, many)]
+    times: list[list[float]] = [[], []]
     try:
-        for _ in range(CLAIMS):
-            begun = time.perf_counter()
-            claimed = await store.claim(DESTINATION, datetime.now(UTC), timedelta(seconds=100), AT_ONCE)
-            times.append((time.perf_counter() - begun) * 1e6)
-            if len(claimed) != AT_ONCE:
-                raise Absent(f"a claim gave {len(claimed)} of {AT_ONCE} deliveries")
+        for number in range(CLAIMS + WARM_UP_CLAIMS):
+            for store, taken in zip(stores, times, strict=True):
+                begun = time.perf_counter()
+                claimed = await store.claim(DESTINATION, datetime.now(UTC), timedelta(seconds=100), AT_ONCE)
+                if number >= WARM_UP_CLAIMS:
+                    taken.append((time.perf_counter() - begun) * 1e6)
+                if len(claimed) != AT_ONCE:
+                    raise Absent(f"a claim gave {len(claimed)} of {AT_ONCE} deliveries")
     finally:
-        await store.close()
-    return middle(times)
+        for store in stores:
+            await store.close()
+    return middle(times[0]), middle(times[1])
 
 
 def _size_mb(database: Path) -> float:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 import asyncpg
 
 from benchmarks.accept import CONNECTIONS, RULES, WARM_UP
+from benchmarks.backlog import claims_us, copied, owe_one, owing
 from benchmarks.bodies import Requests, github_results, github_runs
 from benchmarks.chat import Chat, chatting
 from benchmarks.context import Context
@@ -32,7 +33,7 @@ DRAINED_AFTER = 3.0
 def measure(context: Context) -> list[Row]:
     with database_server(context) as databases:
         rows = [Row("engines.settings", "PostgreSQL", (1.0,), "server", None, run(_settings(databases.url)))]
-        for part in (_accept, _wake_up, _two):
+        for part in (_accept, _wake_up, _two, _backlog):
             try:
                 rows += part(context, databases)
             except Absent as error:
@@ -234,3 +235,54 @@ def _delivered(context: Context, chat: Chat, webs: list[Server], seconds: float)
     chat.await_count(sum(len(each.accepted) for each in sent), DRAINED_AFTER)
     taken = chat.taken().values()
     return len(taken) / (max(taken, default=begun) - begun or 1.0)
+
+
+# -- much that waits ---------------------------------------------------------------------------------------------------
+
+
+def _backlog(context: Context, databases: Databases) -> list[Row]:
+    """Claim with a thousand waiting and with a hundred times as much."""
+    few, many = 1_000, 10_000 if context.quick else 100_000
+    urls = []
+    for size in (few, many):
+        urls.append(url := databases.empty())
+        with context.bridge(owing(), "--role", "web", environ={"DATABASE_URL": url}) as server:
+            owe_one(context, server)
+        run(_fill(url, size))
+    few_us, many_us = run(claims_us(*urls))
+    ratio, beside = few_us / many_us, f"{many_us:.0f} µs for 4, {few_us:.0f} with {few:,}"
+    title = f"PostgreSQL: claim with {many:,}"
+    return [
+        Row("engines.claim", f"{many:,} waiting: claim", (ratio,), f"of {few:,}", at_least(0.9), beside, title=title)
+    ]
+
+
+COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1"
+OF = (
+    ("events", "id", "event_id"),
+    ("runs", "key", "run_key"),
+    ("deliveries", "id", "id"),
+)  # table, key, where it stands
+
+
+async def _fill(url: str, size: int) -> None:
+    db = await asyncpg.connect(url)
+    try:
+        waiting = await db.fetchval("SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending')")
+        newest = await db.fetchrow("SELECT * FROM deliveries WHERE state = 'pending' ORDER BY id DESC LIMIT 1")
+        if newest is None:
+            raise Absent("nothing waits that could be copied")
+        changes = copied(await db.fetchval("SELECT max(id) FROM events"), waiting)
+        async with db.transaction():
+            for table, which, wanted in OF:
+                names = await db.fetch(COLUMNS, table)
+                columns = [name for (name,) in names if (table, name) != ("deliveries", "id")]
+                values = ", ".join(changes[table].get(name, f"t.{name}") for name in columns)
+                await db.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} "
+                    f"FROM generate_series(1, {size - waiting}) n(number) CROSS JOIN {table} t WHERE t.{which} = $1",
+                    newest[wanted],
+                )
+        await db.execute("ANALYZE")
+    finally:
+        await db.close()

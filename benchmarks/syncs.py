@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,8 @@ class Syncs:
     @classmethod
     def built(cls, folder: Path) -> Syncs | str:
         """Return the library, or why there is none."""
+        if not sys.platform.startswith("linux"):
+            return "only Linux loads a library before all others this way"
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             return "no C compiler (cc) here"
