@@ -21,7 +21,6 @@ from tests.running import ROOT
 
 AGAIN_AFTER = 0.3  # seconds until a process that ended by itself is started again
 STOPS_WITHIN = 10.0  # what the contract says of SIGTERM
-YOUNG = 5.0  # seconds in which a process may not have come so far as to catch SIGTERM
 STARTS_WITHIN = 30.0  # a guard for busy machines
 
 
@@ -102,7 +101,7 @@ class Slot:
         self._wanted = True
         self._down = 0.0
         self._killed = False
-        self._begun = 0.0
+        self._listens = False
         self._task = asyncio.create_task(self._keep())
 
     @property
@@ -112,7 +111,8 @@ class Slot:
 
     @property
     def young(self) -> bool:
-        return time.monotonic() - self._begun < YOUNG
+        """Whether it may not have come so far as to catch a signal."""
+        return not self._listens
 
     @property
     def delivers(self) -> bool:
@@ -120,7 +120,7 @@ class Slot:
 
     async def _keep(self) -> None:
         while self._wanted:
-            self._killed, self._down = False, AGAIN_AFTER
+            self._killed, self._down, self._listens = False, AGAIN_AFTER, False
             with (self._plant.folder / "logs" / f"{self.name}.txt").open("ab") as log:
                 self._process = await spawn(
                     *("-m", "tests.chaos.skewed", "serve", "--config", self._plant.folder / "config.yaml"),
@@ -131,8 +131,9 @@ class Slot:
                     stderr=log,
                 )
             self._plant.starts += 1
-            self._begun = time.monotonic()
+            coming = asyncio.create_task(self._come())
             code = await self._process.wait()
+            coming.cancel()
             if self._wanted and not self._killed:
                 self._plant.ended.append(Ended(self.name, time.time(), code))
             if self._wanted:
@@ -156,6 +157,10 @@ class Slot:
     def signal(self, number: int) -> None:
         if self.pid is not None:
             os.kill(self.pid, number)
+
+    async def _come(self) -> None:
+        await self.listening()
+        self._listens = True
 
     async def listening(self) -> None:
         async with asyncio.timeout(STARTS_WITHIN):
