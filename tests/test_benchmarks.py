@@ -33,7 +33,9 @@ def test_a_percentile_is_a_value_that_was_seen() -> None:
 
 
 def test_figures_have_as_many_digits_as_they_deserve() -> None:
-    assert [number(value) for value in (0.5234, 41.27, 3145.2, 50.0)] == ["0.52", "41.3", "3,145", "50"]
+    assert [number(value) for value in (0.5234, 41.27, 3145.2, 50.0, -0.001)] == [
+        *("0.52", "41.3", "3,145", "50", "0.00")
+    ]
 
 
 ROWS = [
