@@ -39,6 +39,11 @@ RULES = Deciding([arrivals.rule("builds", live=True), arrivals.rule("oncall", na
 MEMORY = Path("/dev/shm")  # no power fails here, and every step syncs
 WORDS = ("queued", "running", "failure", "success")
 HOUR = timedelta(hours=1)
+ANSWERS = st.tuples(
+    st.sampled_from(["done", "done", "pending", "pending", "dead", "dropped"]),
+    st.sampled_from(["transient", "unsure", "limited", "released", "gone"]),
+    st.integers(0, 700),
+)
 
 
 @dataclass
@@ -104,20 +109,23 @@ class Model:
     def _owe(self, event_id: int, run: str, target: Target, version: int, at: datetime) -> None:
         self.owed.append(Owed(len(self.owed) + 1, event_id, run, target, version, at))
 
-    def claim(self, destination: str, now: datetime, limit: int) -> list[Owed]:
+    def due(self, destination: str, now: datetime) -> set[int]:
+        """Return what may be claimed: the first of each lane, when it is due or was lost, whatever the clock did."""
         until, never = now + LEASE, now + HOUR
-        here = [one for one in self.owed if one.target.destination == destination]
+        here = [one for one in self.owed if one.target.destination == destination and one.state in WAITING]
         for one in here:
             if one.leased_until and (one.leased_until < now or one.leased_until > max(never, until)):
                 one.state, one.leased_until, one.unsure = "pending", None, True
-        first = {one.lane: one for one in reversed(here) if one.state in WAITING}
-        due = [one for one in here if one.state == "pending" and not now < one.due_at <= never]
-        claimed = [one for one in due if first[one.lane] is one][:limit]
-        for one in claimed:
-            one.state, one.leased_until = "sending", until
-            if one.target.live:
-                one.version = max(one.version, self.runs[one.run].version)
-        return claimed
+                one.due_at = min(one.due_at, now)
+        first = {one.lane: one for one in reversed(here)}.values()
+        return {one.id for one in first if one.state == "pending" and not now < one.due_at <= never}
+
+    def claim(self, number: int, now: datetime) -> Owed:
+        one = self.owed[number - 1]
+        one.state, one.leased_until = "sending", now + LEASE
+        if one.target.live:
+            one.version = max(one.version, self.runs[one.run].version)
+        return one
 
     def settle(self, number: int, settlement: Settlement) -> None:
         one = self.owed[number - 1]
@@ -239,9 +247,12 @@ class Life(RuleBasedStateMachine):
     @rule(place=st.sampled_from(["builds", "oncall"]), limit=st.integers(1, 4))
     def claim(self, place: str, limit: int) -> None:
         found = self._do(self.store.claim(place, after(self.now), LEASE, limit))
-        wanted = self.model.claim(place, after(self.now), limit)
-        assert [self._number(one.id) for one in found] == [one.id for one in wanted]
-        for claimed, one in zip(found, wanted, strict=True):
+        due = self.model.due(place, after(self.now))
+        numbers = [self._number(one.id) for one in found]
+        assert set(numbers) <= due, "what is not due, or not the first of its run, was claimed"
+        assert len(set(numbers)) == min(limit, len(due)), "what is due was left"
+        for claimed, number in zip(found, numbers, strict=True):
+            one = self.model.claim(number, after(self.now))
             assert self.names[claimed.event.id or ""] == one.event_id
             assert (claimed.unsure, claimed.attempts, claimed.run) == (
                 one.unsure,
@@ -252,16 +263,20 @@ class Life(RuleBasedStateMachine):
                 assert (claimed.receipt, claimed.shown) == self.model.places.get(one.place, (None, 0))
         self.held += found
 
+    @rule(place=st.sampled_from(["builds", "oncall"]), answers=st.lists(ANSWERS, min_size=1, max_size=4))
+    def deliver(self, place: str, answers: list[tuple[str, str, int]]) -> None:
+        """A worker's usual turn. What it was not answered for stays held."""
+        self.claim(place, len(answers))
+        for claimed, answer in zip(self.held[-len(answers) :], answers, strict=False):
+            self._settle(claimed, *answer)
+
     @precondition(lambda self: self.held)
-    @rule(
-        data=st.data(),
-        state=st.sampled_from(["done", "pending", "dead", "dropped"]),
-        outcome=st.sampled_from(["transient", "unsure", "limited", "released", "gone"]),
-        wait=st.integers(0, 700),
-    )
-    def settle(self, data: st.DataObject, state: Any, outcome: str, wait: int) -> None:
+    @rule(data=st.data(), answer=ANSWERS)
+    def settle(self, data: st.DataObject, answer: tuple[str, str, int]) -> None:
         """Also by a worker whose lease ended long ago, and more than once."""
-        claimed = data.draw(st.sampled_from(self.held))
+        self._settle(data.draw(st.sampled_from(self.held)), *answer)
+
+    def _settle(self, claimed: Claimed, state: Any, outcome: str, wait: int) -> None:
         shown = claimed.run.version if claimed.run and claimed.target.live and state == "done" else None
         again = {"due_at": after(self.now + wait), "counts": outcome in ("transient", "unsure")}
         settlement = arrivals.settled(
@@ -305,8 +320,8 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         found = self._do(self.store.deliveries(limit=9_999))
-        assert [(one.state, one.due_at, one.attempts, one.target) for one in reversed(found)] == [
-            (one.state, one.due_at, one.attempts, one.target) for one in self.model.owed
+        assert [(_told(one.state), one.attempts, one.target) for one in reversed(found)] == [
+            (_told(one.state), one.attempts, one.target) for one in self.model.owed
         ]
         depths = self._do(self.store.depths())
         assert sum(one.waiting for one in depths.values()) == sum(one.state in WAITING for one in self.model.owed)
@@ -317,6 +332,11 @@ class Life(RuleBasedStateMachine):
 
 async def _together(store: Store, many: list[Arrival]) -> list[Any]:
     return await asyncio.gather(*(store.accept(one, RULES) for one in many))
+
+
+def _told(state: str) -> str:
+    """Whether a lost one still counts as sent, or waits again, shows when it is claimed."""
+    return "waiting" if state in WAITING else state
 
 
 def live(engine: str, examples: int, steps: int) -> None:
