@@ -124,11 +124,16 @@ def jump(least: float, most: float) -> Break:
     async def fault(scene: Scene, plan: Planned) -> None:
         """Set the wall clock of all processes, and back: two jumps."""
         async with scene.breaking("clock", plan.kind):
-            scene.clock.open("r+b").write(struct.pack("d", least + plan.chance * (most - least)))
+            _set_clock(scene, least + plan.chance * (most - least))
             await asyncio.sleep(plan.seconds)
-            scene.clock.open("r+b").write(struct.pack("d", 0.0))
+            _set_clock(scene, 0.0)
 
     return fault
+
+
+def _set_clock(scene: Scene, offset: float) -> None:
+    with scene.clock.open("r+b") as file:  # in place: it is mapped into every process
+        file.write(struct.pack("d", offset))
 
 
 # -- the database
