@@ -27,7 +27,7 @@ from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadabl
 from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
 from bridge.fold import fold_run, fold_track, run_key
 from bridge.observe import log
-from bridge.route import Rule, route, steady, worth_asking
+from bridge.route import Index, Rule, route, steady
 from bridge.sources import SOURCES
 from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
 from bridge.verify import REFUSED
@@ -47,6 +47,7 @@ class Deciding:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
+        self._index = Index(rules)
         self._asked: dict[tuple[object, ...], tuple[Rule, ...]] = {}
 
     def _rules_for(self, event: Event) -> tuple[Rule, ...]:
@@ -56,7 +57,7 @@ class Deciding:
         if found is None:
             if len(self._asked) >= REMEMBERED:
                 self._asked.clear()
-            found = self._asked[key] = worth_asking(self.rules, event)
+            found = self._asked[key] = self._index.worth_asking(event)
         return found
 
     def run_key(self, event: Event) -> str | None:

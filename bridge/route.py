@@ -411,6 +411,43 @@ def worth_asking(rules: Sequence[Rule], event: Event) -> tuple[Rule, ...]:
     )
 
 
+class Index:
+    """Rules by the repositories that they name, so that thousands about others need not be asked one by one."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._under: dict[str, list[tuple[int, Rule]]] = {}
+        for place, rule in enumerate(rules):
+            for name in _named_repositories(rule):
+                self._under.setdefault(name, []).append((place, rule))
+
+    def worth_asking(self, event: Event) -> tuple[Rule, ...]:
+        """As `worth_asking` of all rules."""
+        repository = (event.repository or "").lower()
+        owner = repository.partition("/")[0] + "/"
+        found = {place: rule for name in ("", repository, owner) for place, rule in self._under.get(name, ())}
+        return worth_asking([found[place] for place in sorted(found)], event)
+
+
+_NAME = re.compile(r"[a-z0-9._/-]+")
+
+
+def _named_repositories(rule: Rule) -> frozenset[str]:
+    """Return each repository, or owner with a slash, that a rule names; nothing but "" where it says less."""
+    wanted = next((one for one in rule.conditions if one.key == "repository" and one.include), None)
+    names = {_named_repository(pattern) for pattern in wanted.include} if wanted is not None else {""}
+    return frozenset({""} if "" in names else names)
+
+
+def _named_repository(pattern: Pattern | bool | int) -> str:
+    if not isinstance(pattern, Pattern) or is_regex(pattern.text):
+        return ""
+    text = pattern.text.lower()
+    owner = text.removesuffix("**").removesuffix("*")
+    if owner != text and owner.endswith("/") and owner.count("/") == 1:
+        text = owner
+    return text if _NAME.fullmatch(text) else ""
+
+
 def judge(rule: Rule, event: Event) -> Verdict:
     """Return whether `rule` wants `event`, and if not, the first reason in the order of its file."""
     if not rule.names_kind and event.kind not in HEARD_UNASKED:

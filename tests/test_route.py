@@ -23,6 +23,7 @@ from bridge.route import (
     NAMES,
     SYNONYMS,
     Goal,
+    Index,
     MatchError,
     Rule,
     condition,
@@ -574,3 +575,36 @@ def test_any_event_is_judged_by_every_rule_as_by_each_alone(event: Event) -> Non
     assert {name for target in routing.targets for name in target.rules} == set(routing.matched)
     keys = [target.key for target in routing.targets]
     assert len(keys) == len(set(keys))
+
+
+REPOSITORIES = (
+    "acme/app",
+    "Acme/App",
+    "acme/**",
+    "acme/*",
+    "ACME/*",
+    "acme/a*",
+    "**",
+    "*/app",
+    "a/b/**",
+    "/acme.app/",
+    "x",
+    "acme/[ab]pp",
+)
+
+
+@given(
+    wanted=st.lists(st.lists(st.sampled_from(REPOSITORIES), max_size=3), min_size=1, max_size=6),
+    unwanted=st.sampled_from([*REPOSITORIES, None]),
+    repository=st.sampled_from(["acme/app", "ACME/app", "acme/other", "a/b/c", "x", "", None]),
+)
+def test_the_index_leaves_out_no_rule_that_wants_the_event(
+    wanted: list[list[str]], unwanted: str | None, repository: str | None
+) -> None:
+    excluded = [{"not": unwanted}] if unwanted else []
+    rules = [
+        Rule(name=str(number), conditions=(condition("repository", [*names, *excluded]),) if names else (), to=())
+        for number, names in enumerate(wanted)
+    ]
+    seen = Event(source="github", type="github", kind=Kind.PIPELINE, repository=repository)
+    assert Index(rules).worth_asking(seen) == worth_asking(rules, seen)
