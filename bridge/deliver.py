@@ -298,7 +298,9 @@ class Courier:
         lease = self._timeout + LEASE_BEYOND_TIMEOUT
         if not await self._clock_is_kept(lease):
             return []
-        return await self._store.claim(self.name, self._now(), lease, free)
+        # What must not be sent twice must be known to have been begun, whatever crashes.
+        durable = self._policy.when_unsure == "drop"
+        return await self._store.claim(self.name, self._now(), lease, free, durable=durable)
 
     async def _clock_is_kept(self, lease: timedelta) -> bool:
         """Return False while a clock that was set back has to be waited for.

@@ -243,7 +243,15 @@ class Store(Protocol):
         """Route again what a bug has kept from being routed; return how many are done."""
         ...
 
-    async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]: ...
+    async def claim(
+        self, destination: str, now: datetime, lease: timedelta, limit: int, *, durable: bool = False
+    ) -> list[Claimed]:
+        """Lease what is due to this worker. A claim survives the end of the worker at any moment.
+
+        `durable`: the end of the machine or the database server, too. Without it such a claim may be forgotten, and
+        then what was being sent is sent again without being called unsure.
+        """
+        ...
 
     async def settle(self, settlement: Settlement) -> None: ...
 

@@ -167,10 +167,15 @@ class SqliteStore:
 
     # -- delivering ----------------------------------------------------------------------------------------------------
 
-    async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
-        return await self._write(
+    async def claim(
+        self, destination: str, now: datetime, lease: timedelta, limit: int, *, durable: bool = False
+    ) -> list[Claimed]:
+        found = await self._write(
             lambda db: delivering.claim(db, self._memory, destination, now, lease, limit), durable=False
         )
+        if found and durable:
+            await self._write(lambda _: None)  # with the next sync
+        return found
 
     async def settle(self, settlement: Settlement) -> None:
         await self._write(lambda db: delivering.settle(db, settlement), durable=False)
