@@ -21,25 +21,29 @@ from tests.chaos.report import text, write
 from tests.chaos.story import Options, Round, run_round
 
 ROUND = 100_000  # events of one round at most
-OUTAGE = 600.0  # seconds of the long outage, once on each engine, when the run is as long as the plan wants it
+OUTAGE = 600.0  # seconds of the long outage, once in a run that is long enough
 OUTAGE_OTHERWISE = 15.0
 LONG = 1_000_000  # events from which on a run is that long
 
 
 def rounds(given: argparse.Namespace, dice: random.Random) -> Iterator[Options]:
-    """Yield what to run; each engine in turn, the sums as given."""
+    """Yield what to run; each engine in turn, the sums as given.
+
+    A run that is long enough begins with a round of three shares: the long outage fits into that one.
+    """
     engines = [given.engine] if given.engine else list(ENGINES)
     number = max(len(engines), -(-given.events // ROUND))
-    for index in count() if given.minutes else range(number):
-        outage = OUTAGE if given.events >= LONG and not given.minutes and index < len(engines) else OUTAGE_OTHERWISE
-        kills = given.kills // number + (index < given.kills % number)
+    long = given.events >= LONG and not given.minutes
+    for index in count() if given.minutes else range(number - 2 if long else number):
+        shares = 3 if long and not index else 1
+        kills = -(-given.kills * shares // number)
         yield Options(
             engine=engines[index % len(engines)],
             seed=dice.randrange(2**32),
-            events=given.events // number,
+            events=given.events * shares // number,
             kills=kills,
             others=max(18, kills // 2),
-            outage=outage,
+            outage=OUTAGE if shares > 1 else OUTAGE_OTHERWISE,
         )
 
 
