@@ -35,28 +35,32 @@ if TYPE_CHECKING:
 
 # What is due ($2) for a destination ($1) that does not rest (for a minute at most, or a clock was wrong); what seems to
 # be due later than anything can be ($3), because a clock was wrong; and what was leased and not answered ($4: no lease
-# is that long). At most $5, until $6. What is locked here and not taken is free again at once.
-CLAIM = """
+# is that long). At most $5, the oldest first, until $6. What is locked here and not taken is free again at once.
+HEADS = """
+        SELECT id FROM deliveries
+        WHERE destination = $1 AND state = 'pending' AND head AND tries {tries} AND due_at {due}
+        ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
+"""
+CLAIM = f"""
     WITH lost AS (
         SELECT id FROM deliveries
         WHERE destination = $1 AND state = 'sending' AND (leased_until < $2 OR leased_until > $4)
         ORDER BY leased_until LIMIT $5 FOR UPDATE SKIP LOCKED
-    ), misdated AS (
-        SELECT id FROM deliveries WHERE destination = $1 AND state = 'pending' AND head AND due_at > $3
-        ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
-    ), due AS (
-        SELECT id FROM deliveries WHERE destination = $1 AND state = 'pending' AND head AND due_at <= $2
-        ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED
+    ), again AS ({HEADS.format(tries="> 0", due="<= $2")}
+    ), due AS ({HEADS.format(tries="= 0", due="<= $2")}
+    ), misdated AS ({HEADS.format(tries="= 0", due="> $3")}
+    ), misdated_again AS ({HEADS.format(tries="> 0", due="> $3")}
     ), taken AS (
-        SELECT id FROM (SELECT id FROM lost UNION ALL SELECT id FROM misdated UNION ALL SELECT id FROM due) AS found
+        SELECT id FROM (SELECT id FROM lost UNION ALL SELECT id FROM again UNION ALL SELECT id FROM due
+                        UNION ALL SELECT id FROM misdated UNION ALL SELECT id FROM misdated_again) AS found
         WHERE NOT EXISTS (SELECT 1 FROM health WHERE destination = $1 AND rest_until > $2 AND rest_until < $2 + 60)
-        LIMIT $5
+        ORDER BY id LIMIT $5
     )
     UPDATE deliveries d
     SET state = 'sending', leased_until = $6, unsure = CASE WHEN d.state = 'sending' THEN 1 ELSE d.unsure END
     FROM taken WHERE d.id = taken.id
-    RETURNING d.id, d.run_key, d.event_id, set_config('synchronous_commit', 'off', true)
-"""
+    RETURNING d.id, d.run_key, d.event_id, set_config('synchronous_commit', $7, true)
+"""  # noqa: S608 - all of it stands here
 # Not synced: should the server crash within half a second, it is claimed again, and a settlement syncs all before it.
 LOAD = """
     SELECT d.id, e.event, r.run, m.receipt, m.shown,
@@ -146,13 +150,27 @@ Locks = dict[int, int]  # the lock of its run, by the number of a delivery
 
 
 async def claim(
-    connection: Connection, destination: str, now: datetime, lease: timedelta, limit: int, locks: Locks
+    connection: Connection,
+    destination: str,
+    now: datetime,
+    lease: timedelta,
+    limit: int,
+    locks: Locks,
+    *,
+    durable: bool = False,
 ) -> list[Claimed]:
     """Take what is due, and note its locks. What a call takes that fails comes again when the lease has ended."""
     at, until = now.timestamp(), now + lease
     never = at + LONGEST_DELAY.total_seconds()
     taken = await connection.fetch(
-        CLAIM, destination, at, never, max(never, until.timestamp()), limit, until.timestamp()
+        CLAIM,
+        destination,
+        at,
+        never,
+        max(never, until.timestamp()),
+        limit,
+        until.timestamp(),
+        "on" if durable else "off",
     )
     if not taken:
         return []

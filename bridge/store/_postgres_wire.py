@@ -8,6 +8,7 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ T = TypeVar("T")
 POOL = 5  # connections, beside one that accepts and one that listens: small databases allow twenty for all
 CONNECT_WITHIN = timedelta(seconds=5)
 ANSWER_WITHIN = timedelta(seconds=10)
+CLOSE_WITHIN = 1.0  # seconds
 
 # Every statement that is sent again and again looks rows up by an index. The planner, which sees small tables at first
 # and keeps its plans, would read whole ones long after they have grown.
@@ -140,6 +142,7 @@ async def alone(url: str) -> AsyncIterator[Connection]:
         raise unavailable(error) from error
     finally:
         connection.terminate()
+        await asyncio.sleep(0)  # the loop lets go of the socket with its next step
 
 
 async def _leave(_connection: Any) -> None:
@@ -171,8 +174,13 @@ class Wire:
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()  # what was in flight is answered by now, or lost
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await pool.close()
+        except (TimeoutError, asyncpg.PostgresError, *AWAY):  # then the other side finds out by itself
+            pool.terminate()
 
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Connection]:

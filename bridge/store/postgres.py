@@ -76,16 +76,20 @@ END_LEASES = """
         SELECT id FROM deliveries WHERE destination = $2 AND state = 'sending' AND leased_until > $3
         FOR UPDATE SKIP LOCKED)
 """
+# Due since they came, so that the oldest goes first.
 HASTEN = """
-    UPDATE deliveries SET due_at = $1 WHERE id IN (
+    UPDATE deliveries SET due_at = least($1, created_at) WHERE id IN (
         SELECT id FROM deliveries
-        WHERE destination = $2 AND state = 'pending' AND head AND due_at > $1 AND attempts > 0
+        WHERE destination = $2 AND state = 'pending' AND head AND tries > 0 AND due_at > $1 AND attempts > 0
         ORDER BY due_at LIMIT 2000 FOR UPDATE SKIP LOCKED)
 """
 # Only heads can have been tried. What is due already and was not claimed waits for a free hand.
 NEXT_DUE = """
     SELECT least(
-        (SELECT min(due_at) FROM deliveries WHERE destination = $1 AND state = 'pending' AND head AND due_at > $2),
+        (SELECT min(due_at) FROM deliveries
+         WHERE destination = $1 AND state = 'pending' AND head AND tries = 0 AND due_at > $2),
+        (SELECT min(due_at) FROM deliveries
+         WHERE destination = $1 AND state = 'pending' AND head AND tries > 0 AND due_at > $2),
         (SELECT min(leased_until) FROM deliveries WHERE destination = $1 AND state = 'sending'))
 """
 # A real write: a full disk refuses it, and takes an empty transaction.
@@ -326,9 +330,13 @@ class PostgresStore:
 
     # -- delivering ----------------------------------------------------------------------------------------------------
 
-    async def claim(self, destination: str, now: datetime, lease: timedelta, limit: int) -> list[Claimed]:
+    async def claim(
+        self, destination: str, now: datetime, lease: timedelta, limit: int, *, durable: bool = False
+    ) -> list[Claimed]:
         async with self._wire.line() as connection:
-            return await _postgres_deliver.claim(connection, destination, now, lease, limit, self._locks)
+            return await _postgres_deliver.claim(
+                connection, destination, now, lease, limit, self._locks, durable=durable
+            )
 
     async def settle(self, settlement: Settlement) -> None:
         await self._settling.add(settlement)

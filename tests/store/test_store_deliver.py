@@ -49,6 +49,15 @@ async def test_a_delivery_that_waits_for_its_next_try_holds_the_younger_ones_of_
     assert (again.id, again.attempts, again.history) == (first.id, 1, 1)
 
 
+async def test_an_old_one_that_is_tried_again_goes_before_younger_ones(store: Store) -> None:
+    await accept(store, ALL, event(1), at=0)
+    (first,) = await claim(store)
+    await store.settle(settled(first, "pending", outcome="transient", due_at=after(60), counts=True))
+    await accept(store, ALL, *(event(number) for number in range(2, 6)), at=30)
+    assert [one.event.title for one in await claim(store, 59, limit=1)] == ["run 2 running"]
+    assert [one.event.title for one in await claim(store, 60, limit=1)] == ["run 1 running"]
+
+
 async def test_one_destination_never_holds_another_of_the_same_run(store: Store) -> None:
     await accept(store, Deciding([rule("builds", "oncall")]), event(1, "queued"))
     assert len(await claim(store)) == 1
@@ -349,6 +358,16 @@ async def test_what_waits_for_a_new_try_can_be_made_due(store: Store) -> None:
     assert await store.claim("builds", after(1), LEASE, 9) == []
     await store.hasten("builds", after(1))
     assert len(await store.claim("builds", after(1), LEASE, 9)) == 1
+
+
+async def test_what_is_made_due_again_goes_in_the_order_in_which_it_came(store: Store) -> None:
+    await accept(store, ALL, *(event(number) for number in range(1, 5)))
+    for held in reversed(await claim(store)):
+        await store.settle(settled(held, "pending", outcome="transient", due_at=after(500), counts=True))
+    await accept(store, ALL, event(5), at=1)
+    await store.hasten("builds", after(2))
+    told = [held.event.title for _ in range(5) for held in await claim(store, 2, limit=1)]
+    assert told == [f"run {number} running" for number in range(1, 6)]
 
 
 async def test_what_a_clock_ahead_has_dated_can_be_made_due(store: Store) -> None:

@@ -84,7 +84,7 @@ def literal(value: Any) -> str:
 async def test_what_is_asked_all_the_time_reads_few_pages_of_a_million_rows(
     full: asyncpg.Connection[Any],
 ) -> None:
-    asked = ("builds", AT + 1, AT + 3601, AT + 3601, 4, AT + 100)
+    asked = ("builds", AT + 1, AT + 3601, AT + 3601, 4, AT + 100, "off")
     assert await pages(full, _postgres_deliver.CLAIM, *asked) < 4 * FEW
     taken = [row[0] for row in await full.fetch(_postgres_deliver.CLAIM, *asked)]
     assert len(taken) == 4

@@ -78,7 +78,9 @@ CREATE TABLE deliveries (
     head         boolean NOT NULL DEFAULT false,
     CHECK ((state = 'sending') = (leased_until IS NOT NULL))
 );
-CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE state = 'pending' AND head;
+-- Heads that were never tried, and those that were: an old one that is tried again goes before younger ones.
+CREATE INDEX deliveries_due ON deliveries (destination, due_at, id) WHERE state = 'pending' AND head AND tries = 0;
+CREATE INDEX deliveries_again ON deliveries (destination, due_at, id) WHERE state = 'pending' AND head AND tries > 0;
 CREATE INDEX deliveries_lane ON deliveries (lane, id) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_waiting ON deliveries (destination, created_at) WHERE state IN ('pending', 'sending');
 CREATE INDEX deliveries_leased ON deliveries (destination, leased_until) WHERE state = 'sending';
