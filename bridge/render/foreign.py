@@ -13,11 +13,13 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from bridge.codec import clean
 
 BASE = 0xE000
+SHORT = 100
 HIDDEN = re.compile("[\ue000-\ue07f]")
 
 _HIDE = {ord(char): BASE + ord(char) for char in string.punctuation + "\n\t"}
@@ -30,6 +32,12 @@ _SPACE = re.compile(r"\s+")
 
 def hide(text: str) -> str:
     """Return `text` without any character that a parser could take for form."""
+    return _hide_short(text) if len(text) <= SHORT else text.translate(_HIDE)
+
+
+@lru_cache(maxsize=4_000)
+def _hide_short(text: str) -> str:
+    """Most texts are names, and come again with the next event."""
     return text.translate(_HIDE)
 
 

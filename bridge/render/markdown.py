@@ -77,7 +77,9 @@ def _filled(block: Block, words: list[str]) -> Block:
     """Return a parsed block with its words, revealed, and with the links that may be shown."""
 
     def put(text: str) -> str:
-        return reveal(_PLACE.sub(lambda place: words[ord(place[0]) - _FIRST_PLACE], text) if words else text)
+        return _PLACE.sub(lambda place: words[ord(place[0]) - _FIRST_PLACE], text) if words else reveal(text)
+
+    words = [reveal(word) for word in words]
 
     def line(spans: Spans) -> Spans:
         return _merged(
