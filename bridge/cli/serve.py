@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,8 @@ def serve(config_path: str | None, host: str, port: int, role: Any) -> None:
     DATABASE_URL says where the memory is (default sqlite:///bridge.db). SIGTERM ends it cleanly within 10 s. SIGHUP or
     a changed configuration file reloads; a bad file keeps the running configuration and says why.
     """
+    if hasattr(signal, "SIGHUP"):  # a reload asked for while it starts must not end it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from bridge import app, config, observe
 
     loaded = config.load(config_path, os.environ)
