@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from bridge.codec import web_url
@@ -53,17 +54,32 @@ class _Parts:
 
 
 class Renderer:
-    """All templates of a configuration, checked once. `sources` maps ``run.md.j2`` to its text.
+    """All templates of a configuration, read and checked when first used. `sources` maps ``run.md.j2`` to its text.
 
     A template that replaces a shipped one may extend it by its own name: that text is ``shipped/run.md.j2``.
     """
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._sources = dict(sources)
-        self._faults: dict[str, list[TemplateProblem]] = {}
-        self._environment = sandbox.Environment(self._sources, self._faults)
-        names = frozenset(context(next(views())))
-        self._faults.update(sandbox.check(self._environment, self._sources, names))
+
+    @cached_property
+    def _checked(self) -> tuple[sandbox.Environment, dict[str, list[TemplateProblem]]]:
+        """The templates that work, and what is wrong with the others. Two threads at once make the same, twice."""
+        faults: dict[str, list[TemplateProblem]] = {}
+        environment = sandbox.Environment(self._sources, faults)
+        faults.update(sandbox.check(environment, self._sources, frozenset(context(next(views())))))
+        return environment, faults
+
+    @property
+    def _environment(self) -> sandbox.Environment:
+        return self._checked[0]
+
+    def prepare(self) -> None:
+        """Do now what else the first message would wait for, a tenth of a second; from a thread, if you like."""
+        try:
+            self.render(DEFAULT_TEMPLATE[Kind.PIPELINE], next(views()), "")
+        except TemplateError:
+            pass  # it will be told, and counted, when a message needs it
 
     def has(self, template: str) -> bool:
         """Return whether there is a template of this name, for every chat or for one."""
@@ -71,7 +87,7 @@ class Renderer:
 
     def problems(self) -> list[TemplateProblem]:
         """Return what is wrong with the templates: what cannot be read, and what fails on sample events."""
-        read = [problem for faults in self._faults.values() for problem in faults]
+        read = [problem for faults in self._checked[1].values() for problem in faults]
         failed = {(problem.name, problem.line): problem for problem in read}
         for name, platform in self._whole():
             for view in views(_MEANT_FOR.get(name, (Kind.PIPELINE, Kind.DEPLOYMENT))):

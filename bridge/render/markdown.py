@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from bridge.codec import web_url
 from bridge.message import Block, Bullets, Code, Heading, Paragraph, Quote, Span, Spans
 from bridge.render.foreign import reveal
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 Facts = tuple[tuple[str, Spans], ...]
 
@@ -26,18 +28,21 @@ LONGEST_FORM = 4_000  # characters
 _MARKS = {"strong": "bold", "em": "italic", "s": "strike"}
 
 
-class _Parser(MarkdownIt):
-    """Addresses stay as they were written: `web_url` judges them after they are revealed."""
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # 30 ms, and a start renders nothing
 
-    def normalizeLink(self, url: str) -> str:  # noqa: N802, RUF100 - the library's name
-        return url
+    class Parser(MarkdownIt):
+        """Addresses stay as they were written: `web_url` judges them after they are revealed."""
 
-    def validateLink(self, url: str) -> bool:  # noqa: N802, RUF100 - the library's name
-        return True
+        def normalizeLink(self, url: str) -> str:  # noqa: N802, RUF100 - the library's name
+            return url
 
+        def validateLink(self, url: str) -> bool:  # noqa: N802, RUF100 - the library's name
+            return True
 
-_PARSER = _Parser("commonmark", {"html": False, "linkify": False, "typographer": False})
-_PARSER.enable("strikethrough").disable(["code", "html_block", "html_inline"])
+    parser = Parser("commonmark", {"html": False, "linkify": False, "typographer": False})
+    return parser.enable("strikethrough").disable(["code", "html_block", "html_inline"])
 
 
 # Words mean nothing to Markdown, but for those at the beginning of a line that number it, and within <...> and &...;
@@ -56,7 +61,7 @@ def blocks(text: str) -> tuple[Block, ...]:
     parsed once, with a letter of private use in the place of the words, and then filled in.
     """
     if len(text) > LONGEST_FORM or _MEANS_MORE.search(text):
-        return tuple(_filled(block, []) for block in _blocks(_PARSER.parse(text)))
+        return tuple(_filled(block, []) for block in _blocks(_parser().parse(text)))
     words: list[str] = []
 
     def take(found: re.Match[str]) -> str:
@@ -70,7 +75,7 @@ def blocks(text: str) -> tuple[Block, ...]:
 
 @lru_cache(maxsize=500)
 def _form_of(text: str) -> tuple[Block, ...]:
-    return tuple(_blocks(_PARSER.parse(text)))
+    return tuple(_blocks(_parser().parse(text)))
 
 
 def _filled(block: Block, words: list[str]) -> Block:
