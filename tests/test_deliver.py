@@ -661,7 +661,7 @@ async def test_an_api_that_knows_one_run_not_is_asked_of_the_next_but_one_that_i
                 asked.append(run.event.run.id if run.event.run else "")
                 raise LookupFailed("no such build", away=away)
 
-        monkeypatch.setitem(deliver.LOOKUPS, "github", Api())
+        monkeypatch.setattr(deliver, "LOOKUPS", {"github": Api()})
         sources = {"github": SourceConfig(name="github", type="github")}
         folder = tmp_path / str(away)
         folder.mkdir()

@@ -5,7 +5,8 @@ The way of a text: `load` finds it, `yaml` reads it with places, `fill` puts the
 keys, for that walk and for the `json_schema`. Imports neither aiohttp nor slack_sdk, so that ``bridge check`` is quick.
 """
 
-from bridge.config.json_schema import schema
+from typing import Any
+
 from bridge.config.load import load, watched_paths
 from bridge.config.model import Config, DestinationConfig, Person, ServerConfig, SourceConfig, TestCase
 
@@ -20,3 +21,10 @@ __all__ = [
     "schema",
     "watched_paths",
 ]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration. It names every type, so their modules are imported only here."""
+    from bridge.config import json_schema
+
+    return json_schema.schema()

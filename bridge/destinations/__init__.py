@@ -1,16 +1,17 @@
 """Where messages go. One module each, all of the same form (`DestinationModule`), none knows another.
 
 `payload` and `judge` are pure: a message in, JSON out; an answer in, a typed error out. `open` gives the object that
-talks. Platforms' own libraries are imported inside `open`, so that `bridge check` stays quick.
+talks. A module is imported when a configuration names it, and platforms' own libraries inside `open`, so that a start
+and `bridge check` stay quick.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bridge.destinations import console, discord, slack
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
 from bridge.message import Message
+from bridge.registry import Registry
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,11 +60,21 @@ class DestinationModule(Protocol):
         ...
 
 
-DESTINATIONS: dict[str, DestinationModule] = {
-    "console": console,
-    "discord": discord,
-    "slack": slack,
-}
+DESTINATIONS: Registry[DestinationModule] = Registry(
+    __name__,
+    "console",
+    "discord",
+    "slack",
+)
+
+if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
+    from bridge.destinations import console, discord, slack
+
+    _FORM: list[DestinationModule] = [
+        console,
+        discord,
+        slack,
+    ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
 PLANNED = frozenset("teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split())

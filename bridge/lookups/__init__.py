@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from bridge.event import Run
-from bridge.lookups import cirrus
+from bridge.registry import Registry
 
 if TYPE_CHECKING:
     import aiohttp
@@ -25,4 +25,9 @@ class LookupModule(Protocol):
         ...
 
 
-LOOKUPS: dict[str, LookupModule] = {"cirrus": cirrus}
+LOOKUPS: Registry[LookupModule] = Registry(__name__, "cirrus")
+
+if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
+    from bridge.lookups import cirrus
+
+    _FORM: list[LookupModule] = [cirrus]

@@ -1,17 +1,17 @@
 """Who sends webhooks. One module each, all of the same form (`SourceModule`), none knows another.
 
 A source turns one sender's requests into our events: it is pure, and nothing but IngestError leaves it. To add one,
-write the module, its line below, a captured request with its golden event and a page in ``docs/sources/``
+write the module, its lines below, a captured request with its golden event and a page in ``docs/sources/``
 (``docs/adding-a-source.md``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.event import Event, Identity, Ignored, Inbound, Status
-from bridge.sources import cirrus, github
+from bridge.registry import Registry
 
 
 class SourceModule(Protocol):
@@ -42,10 +42,20 @@ class SourceModule(Protocol):
         ...
 
 
-SOURCES: dict[str, SourceModule] = {
-    "cirrus": cirrus,
-    "github": github,
-}
+# A module is imported when a configuration names it.
+SOURCES: Registry[SourceModule] = Registry(
+    __name__,
+    "cirrus",
+    "github",
+)
+
+if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
+    from bridge.sources import cirrus, github
+
+    _FORM: list[SourceModule] = [
+        cirrus,
+        github,
+    ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
 PLANNED = frozenset(
