@@ -53,7 +53,7 @@ lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 bench: $(VENV)/.dev ## how fast it is, beside the limit and beside others (QUICK=1: two minutes; ONLY=accept,latency)
 	@$(BIN)/python -m benchmarks --json benchmarks/results/latest.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-chaos: $(VENV)/.dev ## a million events, a thousand kills, both engines: about 40 minutes (MINUTES=5, EVENTS=, KILLS=, SEED=, ENGINE=)
+chaos: $(VENV)/.dev ## a million events, a thousand kills, both engines side by side (MINUTES=5, EVENTS=, KILLS=, SEED=, ENGINE=)
 	@$(BIN)/python -m tests.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 picture: $(VENV)/.dev ## docs/messages.png, from real rendered output (needs chromium)

@@ -13,7 +13,9 @@ import asyncio
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 
 from tests.chaos.database import ENGINES
@@ -29,13 +31,13 @@ LONG = 1_000_000  # events from which on a run is that long
 def rounds(given: argparse.Namespace, dice: random.Random) -> Iterator[Options]:
     """Yield what to run; each engine in turn, the sums as given.
 
-    A run that is long enough begins with a round of three shares: the long outage fits into that one.
+    A run that is long enough begins with a round of three shares on each: the long outage fits into that one.
     """
     engines = [given.engine] if given.engine else list(ENGINES)
     number = max(len(engines), -(-given.events // ROUND))
     long = given.events >= LONG and not given.minutes
-    for index in count() if given.minutes else range(number - 2 if long else number):
-        shares = 3 if long and not index else 1
+    for index in count() if given.minutes else range(number - 2 * len(engines) if long else number):
+        shares = 3 if long and index < len(engines) else 1
         kills = -(-given.kills * shares // number)
         yield Options(
             engine=engines[index % len(engines)],
@@ -48,18 +50,36 @@ def rounds(given: argparse.Namespace, dice: random.Random) -> Iterator[Options]:
 
 
 async def run(given: argparse.Namespace) -> list[Round]:
+    """Run the engines beside each other, the rounds of one after each other."""
     seed = given.seed if given.seed is not None else random.randrange(2**32)
     print(f"seed {seed}")
-    done: list[Round] = []
     ends = time.monotonic() + given.minutes * 60 if given.minutes else None
-    for options in rounds(given, random.Random(seed)):
-        if ends is not None and time.monotonic() > ends:
-            break
-        print(f"{options.engine}, seed {options.seed}: {options.events:,} events, {options.kills} kills", flush=True)
-        one = await run_round(options, say=lambda line: print(line, flush=True))
-        done.append(one)
-        _tell(one)
-    return done
+    planned = rounds(given, random.Random(seed))
+    waiting: dict[str, deque[Options]] = {engine: deque() for engine in ENGINES}
+
+    def next_of(engine: str) -> Options | None:
+        """The rounds are drawn in one order, so that a seed means the same plan however fast the engines are."""
+        while not waiting[engine]:
+            drawn = next(planned, None)
+            if drawn is None:
+                return None
+            waiting[drawn.engine].append(drawn)
+        return waiting[engine].popleft()
+
+    async def all_of(engine: str) -> list[Round]:
+        done: list[Round] = []
+        while (ends is None or time.monotonic() < ends) and (options := next_of(engine)):
+            _say(engine, f"seed {options.seed}: {options.events:,} events, {options.kills} kills")
+            done.append(await run_round(options, say=partial(_say, engine)))
+            _tell(done[-1])
+        return done
+
+    engines = [given.engine] if given.engine else list(ENGINES)
+    return [one for done in await asyncio.gather(*map(all_of, engines)) for one in done]
+
+
+def _say(engine: str, line: str) -> None:
+    print(f"{engine}: {line.strip()}", flush=True)
 
 
 def _tell(one: Round) -> None:
