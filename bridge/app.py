@@ -45,7 +45,7 @@ HEADERS_WITHIN = timedelta(seconds=30)  # aiohttp's keep-alive time is also how 
 SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
 LEAD_EVERY = timedelta(seconds=2)  # how soon another worker takes over from a leader that is gone
 PURGE_EVERY = timedelta(minutes=5)
-PURGE_SLICES = 50
+PURGE_SLICES = 2_000
 COLLECTING = (2_000, 10, 10)  # Python's own figures; `bridge.cli` has set higher ones for the start
 ORPHANS_KEPT = timedelta(hours=24)  # how long deliveries wait for a destination that the configuration lost
 
@@ -179,6 +179,7 @@ class Bridge:
             receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now, self._read_within)
             app.router.add_post("/webhooks/{source}", receiver.handle)
             app.router.add_post("/webhooks/{source}/", receiver.handle)  # addresses are pasted with and without
+            app.router.add_post("/webhooks/{source}/{token}", receiver.handle)  # for senders that can send nothing else
         add_routes(app, self.feed, token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None, unlocked=self._unlocked)
         return app
 
@@ -338,6 +339,7 @@ class Bridge:
         for _ in range(PURGE_SLICES):
             if not await store.purge(now - self.config.server.retention, 500):
                 break
+            await asyncio.sleep(0)  # a webhook that has come meanwhile goes first
 
     # -- what to tell at start -----------------------------------------------------------------------------------------
 

@@ -198,6 +198,7 @@ class Inbound:
     headers: dict[str, str]
     body: bytes
     received_at: datetime
+    path_token: str | None = None  # the last segment of /webhooks/NAME/TOKEN
 
 
 @dataclass(frozen=True, slots=True)

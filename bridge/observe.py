@@ -101,7 +101,7 @@ def configure(form: str | None, level: str, secrets: Iterable[str] = ()) -> None
     root.setLevel(number)
     logging.getLogger("slack_sdk").setLevel(logging.WARNING)  # at DEBUG it prints webhook addresses
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it warns with tracebacks while the database is away, as we do
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it writes tracebacks while the database is away
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 

@@ -37,6 +37,8 @@ def send(
     signed = SOURCES[source.type].sign(body, secret, delivery=str(uuid.uuid4()))
     if source.type == "cirrus":
         signed["X-Cirrus-Timestamp"] = str(round(time.time() * 1000))
+    if not source.secrets and source.tokens:
+        signed |= {"Authorization": f"Bearer {source.tokens[0]}"}
     signed |= parse_headers(headers)
     base = url or loaded.server.public_url or f"http://localhost:{os.environ.get('PORT', '8080')}"
     target = base if "/webhooks/" in base else f"{base.rstrip('/')}/webhooks/{name}"

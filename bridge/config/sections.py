@@ -26,7 +26,6 @@ from bridge.sources import PLANNED as SOURCES_PLANNED
 from bridge.sources import SOURCES
 from bridge.units import parse_duration, parse_size
 
-SIGNING = frozenset({"cirrus", "github"})
 """Senders that sign what they send: a token instead would let anyone speak who saw it once."""
 
 _LARGEST_BODY = 256 * 1024 * 1024
@@ -85,8 +84,11 @@ def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
     secrets = _secrets(reader, keys.get("secret"), under(path, "secret"))
     tokens = _secrets(reader, keys.get("token"), under(path, "token"))
     unsigned = "unsigned" in keys and bool(reader.flag(keys["unsigned"].node, under(path, "unsigned")))
-    if "token" in keys and type_ in SIGNING:
+    module = SOURCES.get(type_ or "")
+    if "token" in keys and module is not None and module.SIGNS and not module.TOKEN_HEADERS:
         reader.error(keys["token"], under(path, "token"), f"{type_} signs what it sends, write `secret` instead")
+    elif "secret" in keys and module is not None and not module.SIGNS:
+        reader.error(keys["secret"], under(path, "secret"), f"{type_} cannot sign what it sends, write `token` instead")
     elif unsigned and ("secret" in keys or "token" in keys):
         reader.error(keys["unsigned"], under(path, "unsigned"), "choose: a secret, or `unsigned: true` without one")
     elif unsigned:

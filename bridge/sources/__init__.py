@@ -26,8 +26,11 @@ class SourceModule(Protocol):
         """Their words to ours; anything else is Status.UNKNOWN."""
         ...
 
+    SIGNS: bool  # whether the sender can sign; one that cannot is known by a `token`
+    TOKEN_HEADERS: tuple[str, ...]  # in lower case: where it can send a token as it is; () where it cannot
+
     def verify(self, inbound: Inbound, secrets: Sequence[str]) -> None:
-        """Return if one of `secrets` signed the request, else raise Unauthorized."""
+        """Return if one of `secrets` signed the request, else raise Unauthorized. Tokens are not its business."""
 
     def identify(self, inbound: Inbound) -> Identity:
         """Return what makes this delivery the same as one seen before."""

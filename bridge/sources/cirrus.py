@@ -35,6 +35,8 @@ SETUP = (
     "and the source's secret as the secret token, and save."
 )
 CONTENT_TYPES = frozenset({"application/json"})
+SIGNS = True
+TOKEN_HEADERS: tuple[str, ...] = ()
 STATUS: Mapping[str, Status] = {  # BuildStatus and TaskStatus of their schema
     "CREATED": Status.QUEUED,
     "TRIGGERED": Status.QUEUED,

@@ -35,6 +35,8 @@ SETUP = (
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
 CONTENT_TYPES: frozenset[str] = frozenset({_JSON, _FORM})
+SIGNS = True
+TOKEN_HEADERS: tuple[str, ...] = ()
 
 STATUS: Mapping[str, Status] = words.STATUS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from bridge.errors import StoreUnavailable
 from bridge.store.base import Accepted
 from bridge.store.sqlite import SqliteStore
+from bridge.verify import shows_token
 from tests.http.conftest import Open
 from tests.http.wire import NOW, Client, cirrus, github
 
@@ -420,3 +422,47 @@ async def test_answers_do_not_name_the_software_below(client: Client) -> None:
     for answer in (await client.get("/health/live"), await client.get("/no"), await client.raw(b"no http\r\n\r\n")):
         assert answer is not None
         assert answer.headers["server"] == "bridge"
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------------
+
+SHOWN = (
+    {"x-sender-token": "right"},
+    {"authorization": "Bearer right"},
+    {"authorization": "bearer  right"},
+    {"authorization": "Basic " + base64.b64encode(b"anybody:right").decode()},
+)
+NOT_SHOWN = (
+    {},
+    {"x-sender-token": ""},
+    {"x-sender-token": "wrong"},
+    {"x-other-token": "right"},
+    {"x-sender-token": "right\udcff"},
+    {"authorization": "right"},
+    {"authorization": "Basic right"},
+    {"authorization": "Basic " + base64.b64encode(b"right").decode()},
+    {"authorization": "Basic " + base64.b64encode(b"right:").decode()},
+)
+
+
+@pytest.mark.parametrize("headers", SHOWN)
+def test_a_token_is_taken_where_a_sender_can_send_it(headers: dict[str, str]) -> None:
+    assert shows_token(headers, None, ["old", "right"], ["x-sender-token"])
+
+
+@pytest.mark.parametrize("headers", NOT_SHOWN)
+def test_nothing_else_is_a_token(headers: dict[str, str]) -> None:
+    assert not shows_token(headers, None, ["right"], ["x-sender-token"])
+
+
+def test_a_token_may_end_the_path_and_an_empty_one_fits_nothing() -> None:
+    assert shows_token({}, "right", ["right"])
+    assert not shows_token({}, "wrong", ["right"])
+    assert not shows_token({"authorization": "Basic " + base64.b64encode(b"x:").decode()}, "", [""], [])
+
+
+async def test_a_path_with_a_token_is_the_source_with_that_token(client: Client) -> None:
+    answer = await client.post(github(), to="github/right")
+    assert answer.status == 202, "the signature counts: this source has no token"
+    answer = await client.post(github(), to="github/right", X_Hub_Signature_256="sha256=00")
+    assert answer.status == 401

@@ -160,7 +160,7 @@ class Client:
     ) -> dict[str, str]:
         self._count += 1
         given: dict[str, str | None] = dict(
-            SOURCES[to].sign(body, secret, delivery=delivery or f"delivery-{self._count}")
+            SOURCES[to.partition("/")[0]].sign(body, secret, delivery=delivery or f"delivery-{self._count}")
         )
         for name, value in (headers or {}).items():
             given[name.replace("_", "-")] = value
