@@ -133,9 +133,13 @@ def free_port() -> int:
 # -- bridge ------------------------------------------------------------------------------------------------------------
 
 
+# As users have it: structlog imports rich where it finds it, and only tools for development bring it (3 MB, 30 ms).
+WITHOUT_RICH = "import sys; sys.modules['rich'] = None; "
+BRIDGE = (sys.executable, "-c", WITHOUT_RICH + "from bridge.cli import main; main()")
+
+
 def bridge_command(config: Path, port: int, *arguments: str) -> list[str]:
-    serve = [sys.executable, "-m", "bridge", "serve", "--config", str(config)]
-    return [*serve, "--host", "127.0.0.1", "--port", str(port), *arguments]
+    return [*BRIDGE, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), *arguments]
 
 
 def configuration(

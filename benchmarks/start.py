@@ -17,7 +17,17 @@ from benchmarks.bodies import github_results
 from benchmarks.context import Context
 from benchmarks.load import pace, run
 from benchmarks.row import Row, at_most, middle
-from benchmarks.servers import ROOT, Absent, bridge_command, configuration, free_port, start, write_configuration
+from benchmarks.servers import (
+    BRIDGE,
+    ROOT,
+    WITHOUT_RICH,
+    Absent,
+    bridge_command,
+    configuration,
+    free_port,
+    start,
+    write_configuration,
+)
 
 RULES = 200
 TIMES = 5
@@ -66,7 +76,7 @@ def _first_202(context: Context, config: Path, database: Path) -> float:
 def _run(context: Context, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     first = context.cores.onto(context.cores.server)
     return subprocess.run(
-        [sys.executable, *arguments],
+        arguments,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -78,7 +88,7 @@ def _run(context: Context, arguments: list[str]) -> subprocess.CompletedProcess[
 
 def _command(context: Context, arguments: list[str]) -> float:
     begun = time.monotonic()
-    _run(context, ["-m", "bridge", *arguments])
+    _run(context, [*BRIDGE, *arguments])
     return time.monotonic() - begun
 
 
@@ -88,7 +98,8 @@ def _imports(context: Context) -> tuple[float, str]:
     found: list[Counter[str]] = []
     for _ in range(3):
         costs: Counter[str] = Counter()
-        text = _run(context, ["-X", "importtime", "-c", "import bridge.app, bridge.cli, bridge.store.sqlite"]).stderr
+        server = WITHOUT_RICH + "import bridge.app, bridge.cli.serve, bridge.store.sqlite, uvloop"
+        text = _run(context, [sys.executable, "-X", "importtime", "-c", server]).stderr
         for each in line.finditer(text):
             costs[each[2].partition(".")[0]] += int(each[1])
         found.append(costs)
