@@ -77,7 +77,7 @@ def test_a_start_imports_only_the_sources_and_chats_that_are_configured(tmp_path
 def test_every_module_has_what_its_protocol_names(registry: Registry[Any], name: str, form: type) -> None:
     module = registry[name]
     for wanted in form.__annotations__:
-        assert getattr(module, wanted)
+        assert hasattr(module, wanted), wanted
     for wanted, function in vars(form).items():
         if inspect.isfunction(function) and not wanted.startswith("_"):
             _, *parameters = inspect.signature(function).parameters.values()
