@@ -6,6 +6,7 @@ Encoding of our own dataclasses is msgspec's too, so that what is stored can be 
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable
 from functools import cache
@@ -69,6 +70,19 @@ def load(text: bytes | str, shape: type[T]) -> T:
 def dump(value: Any) -> bytes:
     """Return our own data as JSON."""
     return _encode(value)
+
+
+def form_field(body: bytes, name: str) -> bytes:
+    """Return the first field called `name` of a form; raise Unreadable without one.
+
+    The other fields are never split, and the escapes are undone by the C decoder of quoted-printable, whose `=41` is a
+    form's `%41`: urllib takes four seconds for 25 MB of them.
+    """
+    _, named, rest = (b"&" + body).partition(f"&{name}=".encode())
+    if not named:
+        raise Unreadable(f"a form without a field named {name}")
+    value = rest.partition(b"&")[0]
+    return binascii.a2b_qp(value.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 _PLAIN_LINK = re.compile(r"https?://[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[A-Za-z0-9/._~-]*)?")
