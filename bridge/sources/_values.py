@@ -1,6 +1,6 @@
 """What is an odd value worth? Reads single values of foreign JSON for the senders that are read by hand.
 
-Whatever a value is, its field is filled or left out: nothing here raises, and nothing knows a sender.
+Whatever a value is, its field is filled or left out: nothing here raises but `key`, and nothing knows a sender.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 from bridge.codec import clean, first_line, web_url
+from bridge.errors import Unreadable
 from bridge.event import Identity, Status
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,6 +39,14 @@ def identifier(value: Any) -> str | None:
         return str(value)
     found = text(value, 1_000)
     return found if found is None or len(found) <= 200 else hashlib.sha256(found.encode("utf-8", "replace")).hexdigest()
+
+
+def key(value: Any, path: str) -> str:
+    """Return the id that nothing can be told without, at most 200 characters; raise Unreadable where it is none."""
+    found = identifier(value)
+    if found is None:
+        raise Unreadable(f"{path} is missing or no id")
+    return found
 
 
 def first(*values: Any) -> str | None:
@@ -96,6 +105,16 @@ def inside(value: Any, *names: str) -> Any:
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def items(value: Any, most: int = 1_000) -> list[Any]:
+    """Return what a list holds."""
+    return value[:most] if isinstance(value, list) else []
+
+
+def address(value: Any) -> str | None:
+    """Return an address that may be shown as a link."""
+    return web_url(value) if isinstance(value, str) else None
 
 
 def texts(value: Any, most: int = 20) -> tuple[str, ...]:
