@@ -350,7 +350,7 @@ class Bridge:
         base = (self.config.server.public_url or f"http://localhost:{self.port}").rstrip("/")
         lines = []
         for source in self.config.sources.values():
-            module = SOURCES[source.type]
+            module = source.module
             url = f"{base}/webhooks/{source.name}"
             warning = "  WARNING: unsigned, anybody who knows the address can send events\n" if source.unsigned else ""
             lines.append(f"{module.LABEL} sends to  {url}\n{warning}  {module.SETUP.format(url=url)}")

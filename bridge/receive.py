@@ -28,7 +28,6 @@ from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
 from bridge.fold import fold_run, fold_track, run_key
 from bridge.observe import log
 from bridge.route import Index, Rule, route, steady
-from bridge.sources import SOURCES
 from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
 from bridge.verify import REFUSED, shows_token
 
@@ -128,7 +127,7 @@ def read(inbound: Inbound, source: SourceConfig) -> Read:
 
 def _verify(inbound: Inbound, source: SourceConfig) -> None:
     """Return if a secret has signed the request, or if it shows a token; where both are set, either will do."""
-    module = SOURCES[source.type]
+    module = source.module
     try:
         if source.tokens and shows_token(inbound.headers, inbound.path_token, source.tokens, module.TOKEN_HEADERS):
             return
@@ -142,7 +141,7 @@ def _verify(inbound: Inbound, source: SourceConfig) -> None:
 
 def _identify(inbound: Inbound, source: SourceConfig) -> Identity:
     try:
-        return SOURCES[source.type].identify(inbound)
+        return source.module.identify(inbound)
     except Exception as error:  # a bug in a source must not lose the event
         log.error("event.unidentified", source=source.name, error=type(error).__name__, exc_info=True)
         return Identity(f"sha256:{hashlib.sha256(inbound.body).hexdigest()}")
@@ -152,7 +151,7 @@ def understand(inbound: Inbound, source: SourceConfig) -> Read:
     """Return what a request says, whoever signed it."""
     identity = _identify(inbound, source)
     try:
-        found = SOURCES[source.type].normalise(inbound)
+        found = source.module.normalise(inbound)
     except Unreadable as error:
         return Read(identity, problem=str(error))
     except IngestError:
@@ -190,7 +189,7 @@ class Receiver:
         if source is None:
             return problem(HTTPStatus.NOT_FOUND, "no such source")
         try:
-            _check_headers(request, SOURCES[source.type].CONTENT_TYPES)
+            _check_headers(request, source.module.CONTENT_TYPES)
             body = await _body(request, config.server.max_body, self._read_within, self._large)
         except _Refused as refused:
             return self._refuse(name, refused.status, refused.text)

@@ -76,12 +76,11 @@ def explain(
     """
     from bridge import config
     from bridge.receive import understand
-    from bridge.sources import SOURCES
 
     loaded = config.load(config_path, os.environ)
     source = source_of(loaded, name)
     body = file.read()
-    guessed = SOURCES[source.type].sign(body, "explain", delivery="explain") | parse_headers(headers)
+    guessed = source.module.sign(body, "explain", delivery="explain") | parse_headers(headers)
     inbound = Inbound(source.name, {key.lower(): value for key, value in guessed.items()}, body, datetime.now(UTC))
     found = understand(inbound, source)
     if found.event is None:

@@ -28,13 +28,12 @@ def send(
     """Sign FILE (or -) as its sender would, and post it to a running bridge."""
     from bridge import config
     from bridge.cli.explain import parse_headers, source_of
-    from bridge.sources import SOURCES
 
     loaded = config.load(config_path, os.environ)
     source = source_of(loaded, name)
     body = file.read()
     secret = source.secrets[0] if source.secrets else ""
-    signed = SOURCES[source.type].sign(body, secret, delivery=str(uuid.uuid4()))
+    signed = source.module.sign(body, secret, delivery=str(uuid.uuid4()))
     if source.type == "cirrus":
         signed["X-Cirrus-Timestamp"] = str(round(time.time() * 1000))
     if not source.secrets and source.tokens:

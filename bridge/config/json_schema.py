@@ -19,7 +19,7 @@ from bridge.config.sections import CHATS
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import DestinationOptions
 from bridge.route import KEYS
-from bridge.sources import SOURCES
+from bridge.sources import SOURCES, Bound
 from bridge.units import Rate
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -48,8 +48,10 @@ def schema() -> Schema:
 
 
 def _definitions() -> dict[str, Schema]:
+    own, parts = _source_options()
     return {
-        "source": _closed(keys.SOURCE, required=("type",), own={"type": {"enum": list(SOURCES)}}),
+        "source": _closed({**keys.SOURCE, **own}, required=("type",), own={"type": {"enum": list(SOURCES)}}),
+        **parts,
         **{f"destination_{name}": _destination(name) for name in DESTINATIONS},
         "match": {**_closed(keys.MATCH), "type": ["object", "null"]},
         "goal": _closed(keys.GOAL, required=("destination",)),
@@ -57,6 +59,30 @@ def _definitions() -> dict[str, Schema]:
         "test": _test(),
         **_pattern_definitions(),
     }
+
+
+def _source_options() -> tuple[dict[str, Key], dict[str, Schema]]:
+    """Return the keys that single types of sources take, each with the type's name, and the definitions they use."""
+    table: dict[str, Key] = {}
+    parts: dict[str, Schema] = {}
+    for name, module in SOURCES.items():
+        if isinstance(module, Bound):
+            found = module.Options.model_json_schema(ref_template="#/$defs/{model}")
+            parts |= found.pop("$defs", {})
+            for form in (found, *parts.values()):
+                _drop_empty_defaults(form.get("properties", {}))
+            for key, one in found["properties"].items():
+                text = f"{one.pop('description', '')} Only for `type: {name}`."
+                table[key] = Key({part: value for part, value in one.items() if part != "title"}, text)
+    return table, parts
+
+
+def _drop_empty_defaults(properties: dict[str, Schema]) -> None:
+    """What says nothing, and durations as pydantic writes them, help nobody in an editor."""
+    for one in properties.values():
+        default = one.get("default")
+        if not default or str(default).startswith("PT"):
+            one.pop("default", None)
 
 
 def _closed(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bridge.destinations.base import DestinationOptions
 from bridge.errors import Problem
 from bridge.route import Rule
+from bridge.sources import SOURCES, Bound, SourceModule
 
 MAX_BODY = 25 * 1024 * 1024
 RETENTION = timedelta(days=30)
@@ -35,6 +37,13 @@ class SourceConfig:
     unsigned: bool = False
     api_token: str | None = field(default=None, repr=False)
     api_url: str | None = None
+    options: Any = None  # of the type's own, where its module has Options
+
+    @cached_property
+    def module(self) -> SourceModule:
+        """What reads this source's requests."""
+        module = SOURCES[self.type]
+        return module.bind(self.options) if self.options is not None and isinstance(module, Bound) else module
 
 
 @dataclass(frozen=True, kw_only=True)

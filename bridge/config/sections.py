@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from bridge.config.keys import SERVER, SOURCE
 from bridge.config.model import MAX_BODY, RETENTION, DestinationConfig, Person, ServerConfig, SourceConfig
@@ -23,10 +23,10 @@ from bridge.destinations import DESTINATIONS
 from bridge.destinations import PLANNED as DESTINATIONS_PLANNED
 from bridge.destinations.base import DestinationOptions
 from bridge.sources import PLANNED as SOURCES_PLANNED
-from bridge.sources import SOURCES
+from bridge.sources import SOURCES, Bound
 from bridge.units import parse_duration, parse_size
 
-"""Senders that sign what they send: a token instead would let anyone speak who saw it once."""
+Form = TypeVar("Form", bound=BaseModel)
 
 _LARGEST_BODY = 256 * 1024 * 1024
 _LONGEST = timedelta(days=3650)
@@ -79,12 +79,15 @@ def sources(reader: Reader, node: Node) -> dict[str, SourceConfig]:
 
 
 def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
-    keys = reader.mapping(node, path, SOURCE)
-    type_ = _type(reader, name, keys, node, path, SOURCES, SOURCES_PLANNED)
+    whole = reader.mapping(node, path)
+    type_ = _type(reader, name, whole, node, path, SOURCES, SOURCES_PLANNED)
+    module = SOURCES.get(type_ or "")
+    form = module.Options if module is not None and isinstance(module, Bound) else None
+    own = tuple(form.model_fields) if form is not None else ()
+    keys = reader.known(whole, path, (*SOURCE, *own))
     secrets = _secrets(reader, keys.get("secret"), under(path, "secret"))
     tokens = _secrets(reader, keys.get("token"), under(path, "token"))
     unsigned = "unsigned" in keys and bool(reader.flag(keys["unsigned"].node, under(path, "unsigned")))
-    module = SOURCES.get(type_ or "")
     if "token" in keys and module is not None and module.SIGNS and not module.TOKEN_HEADERS:
         reader.error(keys["token"], under(path, "token"), f"{type_} signs what it sends, write `secret` instead")
     elif "secret" in keys and module is not None and not module.SIGNS:
@@ -104,6 +107,7 @@ def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
         unsigned=unsigned,
         api_token=_api_token(reader, keys.get("api_token"), under(path, "api_token")),
         api_url=_address(reader, keys.get("api_url"), under(path, "api_url")),
+        options=_options(reader, form, {key: keys[key] for key in own if key in keys}, node, path) if form else None,
     )
 
 
@@ -171,9 +175,7 @@ def _destination(reader: Reader, name: str, entry: Entry, path: str) -> Named:
     return Named(type_, config, entry)
 
 
-def _options(
-    reader: Reader, form: type[DestinationOptions], keys: dict[str, Entry], node: Node, path: str
-) -> DestinationOptions | None:
+def _options(reader: Reader, form: type[Form], keys: dict[str, Entry], node: Node, path: str) -> Form | None:
     """Return what the module's own model makes of the keys, its problems put into our words at their places."""
     fields = {field.alias or name: field for name, field in form.model_fields.items()}
     known = reader.known(keys, path, ("type", *fields))

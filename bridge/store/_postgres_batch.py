@@ -13,7 +13,7 @@ from bridge.observe import log
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-BATCH = 256
+BATCH = 100  # three locks for each at most, and the server has some thousands for all processes
 
 
 class Waiting(Generic[Work, Result]):

@@ -20,7 +20,7 @@ WHOLE = (HERE / "whole.yaml").read_text()
 EXAMPLE = (ROOT / "config.example.yaml").read_text("utf-8")
 # A comment that begins with a key or a dash is an option that is switched off; sentences begin with a capital.
 SWITCHED_ON = re.sub(r"(?m)^(\s*)# (\s*(?:- )?[a-z_]+:(?: .*)?|\s*- [a-z]+)$", r"\1\2", EXAMPLE)
-NAMES = ("GITHUB_WEBHOOK_SECRET", "CIRRUS_WEBHOOK_SECRET", "SLACK_BOT_TOKEN")
+NAMES = ("GITHUB_WEBHOOK_SECRET", "CIRRUS_WEBHOOK_SECRET", "SLACK_BOT_TOKEN", "NIGHTLY_TOKEN")
 ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "SLACK_WEBHOOK_URL": "https://hooks.example/T1",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
@@ -104,7 +104,7 @@ def test_the_example_is_right_with_everything_switched_on(folder):
     (folder / "config.yaml").write_text(SWITCHED_ON)
     config = load(None, ENVIRON)
     assert [warning.path for warning in config.warnings] == ["sources.trial.unsigned"]
-    assert {source.type for source in config.sources.values()} == {"github", "cirrus"}
+    assert {source.type for source in config.sources.values()} == {"github", "cirrus", "generic"}
 
 
 def _keys(node: Any) -> set[str]:
