@@ -59,22 +59,30 @@ class Bound(Protocol):
 # A module is imported when a configuration names it.
 SOURCES: Registry[SourceModule] = Registry(
     __name__,
+    "bitbucket",
     "cirrus",
+    "forgejo",
     "generic",
+    "gitea",
     "github",
+    "gogs",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.sources import cirrus, generic, github
+    from bridge.sources import bitbucket, cirrus, forgejo, generic, gitea, github, gogs
 
     _FORM: list[SourceModule | Bound] = [
+        bitbucket,
         cirrus,
+        forgejo,
         generic,
+        gitea,
         github,
+        gogs,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
 PLANNED = frozenset(
-    "gitlab bitbucket circleci buildkite gitea forgejo gogs drone travis azure_devops jenkins semaphore appveyor "
+    "gitlab circleci buildkite drone travis azure_devops jenkins semaphore appveyor "
     "netlify vercel heroku render alertmanager standard cdevents".split()
 )
