@@ -9,6 +9,24 @@ from typing import Any
 from bridge.store import rows
 from bridge.store.base import Depth, StoredDelivery, StoredEvent
 
+# Forgetting runs on the loop, between two webhooks: each of these reads what it deletes, and looks through no table.
+OLD_DELIVERIES = "SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?"
+PURGE_ATTEMPTS = "DELETE FROM attempts WHERE delivery_id = ?"
+PURGE_DELIVERY = "DELETE FROM deliveries WHERE id = ?"
+PURGE_EVENTS = """
+    DELETE FROM events WHERE id IN (
+        SELECT e.id FROM events e WHERE e.received_at < ? AND e.state <> 'stuck'
+          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id) LIMIT ?)
+"""
+PURGE_RUNS = """
+    DELETE FROM runs WHERE key IN (
+        SELECT r.key FROM runs r WHERE r.updated_at < ?
+          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.run_key = r.key) LIMIT ?)
+"""
+PURGE_PLACES = "DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)"
+PURGE_TRACKS = "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)"
+PURGE_SEEN = "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)"
+
 
 def events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredEvent]:
     clause, values = rows.where(where, rows.EVENT_KEYS)
@@ -44,34 +62,19 @@ def depths(db: sqlite3.Connection) -> dict[str, Depth]:
 
 def purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
     at = before.timestamp()
-    total = 0
-    # Deliveries first: an event is kept as long as one of its deliveries is.
+    total = _purge_deliveries(db, at, limit)  # first: an event is kept as long as one of its deliveries is
     for statement, when in (
-        ("DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?)", at),
-        (
-            "DELETE FROM events WHERE id IN (SELECT e.id FROM events e WHERE e.received_at < ? AND e.state <> 'stuck' "
-            "AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id) LIMIT ?)",
-            at,
-        ),
-        (
-            "DELETE FROM attempts WHERE id IN (SELECT a.id FROM attempts a WHERE a.at < ? AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries d WHERE d.id = a.delivery_id) LIMIT ?)",
-            at,
-        ),
-        (
-            "DELETE FROM runs WHERE key IN (SELECT r.key FROM runs r WHERE r.updated_at < ? AND NOT EXISTS "
-            "(SELECT 1 FROM deliveries d WHERE d.run_key = r.key) LIMIT ?)",
-            at,
-        ),
-        ("DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)", at),
-        (
-            "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)",
-            at - rows.TRACKS_FOR.total_seconds(),
-        ),
-        (
-            "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)",
-            at - rows.SEEN_FOR.total_seconds(),
-        ),
+        (PURGE_EVENTS, at),
+        (PURGE_RUNS, at),
+        (PURGE_PLACES, at),
+        (PURGE_TRACKS, at - rows.TRACKS_FOR.total_seconds()),
+        (PURGE_SEEN, at - rows.SEEN_FOR.total_seconds()),
     ):
         total += db.execute(statement, (when, limit)).rowcount
     return total
+
+
+def _purge_deliveries(db: sqlite3.Connection, at: float, limit: int) -> int:
+    """Forget deliveries with their attempts; return how many rows of both."""
+    gone = db.execute(OLD_DELIVERIES, (at, limit)).fetchall()
+    return sum(db.executemany(statement, gone).rowcount for statement in (PURGE_ATTEMPTS, PURGE_DELIVERY) if gone)
