@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -113,7 +114,8 @@ def _json_lines(name: str, **values: Any) -> None:
     values["event"] = name
     values["level"] = "info"
     values["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    sys.stderr.write(_line(values).decode() + "\n")
+    with suppress(OSError, ValueError):  # a full disk or a reader that is gone must not undo what is told
+        sys.stderr.write(_line(values).decode() + "\n")
 
 
 def _nothing(_name: str, **_values: Any) -> None:

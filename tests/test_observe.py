@@ -1,12 +1,14 @@
-"""What never reaches a log line?"""
+"""What never reaches a log line, and what becomes of one that cannot be written?"""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from bridge import observe
 from bridge.observe import HIDDEN, Redaction, _where_it_broke
 
 
@@ -32,6 +34,17 @@ def test_an_exception_handed_over_as_such_or_as_a_triple_is_shown_alike() -> Non
         assert line == {"event": "x", "exception": "KeyError"}
     assert sys.exc_info()[1] is None
     assert _where_it_broke(None, "info", {"event": "x", "exc_info": None}) == {"event": "x"}
+
+
+def test_a_log_that_takes_nothing_undoes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event is kept and the message is sent by the time that this is told."""
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(OSError, match="No space left"):
+            full.write("a line\n")
+        observe._json_lines("event.accepted", event_id="e1")
+        with suppress(OSError):
+            full.close()
 
 
 @pytest.mark.parametrize(
