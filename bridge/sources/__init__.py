@@ -60,29 +60,51 @@ class Bound(Protocol):
 SOURCES: Registry[SourceModule] = Registry(
     __name__,
     "bitbucket",
+    "buildkite",
+    "circleci",
     "cirrus",
+    "drone",
     "forgejo",
     "generic",
     "gitea",
     "github",
     "gogs",
+    "semaphore",
+    "travis",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.sources import bitbucket, cirrus, forgejo, generic, gitea, github, gogs
-
-    _FORM: list[SourceModule | Bound] = [
+    from bridge.sources import (
         bitbucket,
+        buildkite,
+        circleci,
         cirrus,
+        drone,
         forgejo,
         generic,
         gitea,
         github,
         gogs,
+        semaphore,
+        travis,
+    )
+
+    _FORM: list[SourceModule | Bound] = [
+        bitbucket,
+        buildkite,
+        circleci,
+        cirrus,
+        drone,
+        forgejo,
+        generic,
+        gitea,
+        github,
+        gogs,
+        semaphore,
+        travis,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
 PLANNED = frozenset(
-    "gitlab circleci buildkite drone travis azure_devops jenkins semaphore appveyor "
-    "netlify vercel heroku render alertmanager standard cdevents".split()
+    "gitlab azure_devops jenkins appveyor netlify vercel heroku render alertmanager standard cdevents".split()
 )
