@@ -258,6 +258,7 @@ class _Log:
         if self._file is None or _other(self._file, self._path):
             self.close()
             self._file = os.open(self._path, os.O_RDWR)
+            _sync_folder(os.path.dirname(self._path) or ".")
         _sync_file(self._file)
 
     def close(self) -> None:
@@ -272,6 +273,15 @@ class _NoLog(_Log):
 
     def sync(self) -> None:
         return
+
+
+def _sync_folder(path: str) -> None:
+    """A new file is durable when its name is, too."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _other(file: int, path: str) -> bool:
