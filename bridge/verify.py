@@ -138,7 +138,7 @@ def _signed_v1a(signed: bytes, signature: str, secret: str) -> bool:
         key.verify(_unpadded(signature), signed)
     except (InvalidSignature, ValueError):
         return False
-    return True
+    return base64.b64encode(_unpadded(signature)).decode().rstrip("=") == signature.rstrip("=")  # written in one way
 
 
 def _unpadded(text: str) -> bytes:

@@ -59,8 +59,11 @@ class Bound(Protocol):
 # A module is imported when a configuration names it.
 SOURCES: Registry[SourceModule] = Registry(
     __name__,
+    "alertmanager",
+    "appveyor",
     "bitbucket",
     "buildkite",
+    "cdevents",
     "circleci",
     "cirrus",
     "drone",
@@ -69,14 +72,23 @@ SOURCES: Registry[SourceModule] = Registry(
     "gitea",
     "github",
     "gogs",
+    "heroku",
+    "jenkins",
+    "netlify",
+    "render",
     "semaphore",
+    "standard",
     "travis",
+    "vercel",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
     from bridge.sources import (
+        alertmanager,
+        appveyor,
         bitbucket,
         buildkite,
+        cdevents,
         circleci,
         cirrus,
         drone,
@@ -85,13 +97,22 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         gitea,
         github,
         gogs,
+        heroku,
+        jenkins,
+        netlify,
+        render,
         semaphore,
+        standard,
         travis,
+        vercel,
     )
 
     _FORM: list[SourceModule | Bound] = [
+        alertmanager,
+        appveyor,
         bitbucket,
         buildkite,
+        cdevents,
         circleci,
         cirrus,
         drone,
@@ -100,11 +121,15 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         gitea,
         github,
         gogs,
+        heroku,
+        jenkins,
+        netlify,
+        render,
         semaphore,
+        standard,
         travis,
+        vercel,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset(
-    "gitlab azure_devops jenkins appveyor netlify vercel heroku render alertmanager standard cdevents".split()
-)
+PLANNED = frozenset("gitlab azure_devops".split())
