@@ -118,13 +118,14 @@ REPLAYED = """
     WHERE id = $1 AND state IN ('dead', 'dropped')
 """
 
-# Orphans go from the last to the first of their lane, so that no lane is without its head.
+# So many at a time as there is room for in the server's lock table.
+ORPHANS = """
+    SELECT id FROM deliveries WHERE state = 'pending' AND created_at < $1 AND destination <> ALL ($2::text[]) LIMIT 500
+"""
 BURY = """
     UPDATE deliveries SET state = 'dead', settled_at = $1, head = false,
         text = 'the configuration has no destination of this name any more'
-    WHERE id IN (SELECT id FROM deliveries
-                 WHERE state = 'pending' AND created_at < $2 AND destination <> ALL ($3::text[])
-                 ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED)
+    WHERE id = ANY ($2::bigint[]) AND state = 'pending'
     RETURNING lane
 """
 
@@ -505,7 +506,10 @@ async def _replay(connection: Connection, old: int, now: datetime) -> tuple[int,
 
 
 async def _bury(connection: Connection, known: list[str], before: float, now: float) -> int:
-    lanes = [row[0] for row in await connection.fetch(BURY, now, before, known)]
+    """Give up some orphans under the locks of their runs: a worker of another configuration may still deliver."""
+    orphans = [row[0] for row in await connection.fetch(ORPHANS, before, known)]
+    await _postgres_deliver.lock_runs(connection, orphans)
+    lanes = [row[0] for row in await connection.fetch(BURY, now, orphans)]
     await connection.execute(_postgres_deliver.PROMOTE, list(set(lanes)))
     return len(lanes)
 

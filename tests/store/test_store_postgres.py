@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from bridge import codec
 from bridge.errors import StoreUnavailable
 from bridge.event import Change, Track
 from bridge.receive import Deciding
-from bridge.store import _postgres_batch, _postgres_keys, _postgres_wire, open_store
+from bridge.store import _postgres_batch, _postgres_deliver, _postgres_keys, _postgres_wire, open_store
 from bridge.store import postgres as engine
 from bridge.store.base import Arrival, Store
 from bridge.store.migrating import migration, migrations
@@ -409,6 +409,39 @@ async def test_orphans_that_are_buried_leave_younger_ones_of_their_lane_a_head(
     assert await one.bury(["oncall"], after(30), after(61)) == 1
     await no_lane_is_without_its_head(postgres_url)
     assert len(await one.claim("builds", after(61), LEASE, 9)) == 1
+
+
+class Halfway:
+    """A connection that lets `meanwhile` begin, and come to wait for it, before it names new heads."""
+
+    def __init__(self, connection: Any, url: str, meanwhile: Coroutine[Any, Any, None]) -> None:
+        self.fetch = connection.fetch
+        self.task: asyncio.Task[None] | None = None
+        self._connection, self._url, self._meanwhile = connection, url, meanwhile
+
+    async def execute(self, statement: str, *given: Any) -> None:
+        if statement == _postgres_deliver.PROMOTE:
+            self.task = asyncio.create_task(self._meanwhile)
+            while not self.task.done() and not await asked(self._url, "SELECT 1 FROM pg_locks WHERE NOT granted"):
+                pass
+        await self._connection.execute(statement, *given)
+
+
+async def test_orphans_that_are_buried_while_the_head_of_their_lane_ends_elsewhere_leave_it_a_head(
+    one: PostgresStore, postgres_url: str
+) -> None:
+    """In a deploy a worker of another configuration may still deliver what the leader knows no destination for."""
+    for number, status in enumerate(("queued", "running", "success")):
+        await one.accept(arrival(event(1, status), status, 30 * number), ALL)
+    (held,) = await one.claim("builds", NOON, LEASE, 9)
+    connection = await asyncpg.connect(postgres_url)
+    async with connection.transaction():
+        halfway: Any = Halfway(connection, postgres_url, one.settle(settled(held)))
+        assert await engine._bury(halfway, ["oncall"], after(45).timestamp(), after(61).timestamp()) == 1
+    await halfway.task
+    await connection.close()
+    await no_lane_is_without_its_head(postgres_url)
+    assert [last.id for last in await one.claim("builds", after(61), LEASE, 9)] == ["d3"]
 
 
 async def test_a_replay_behind_what_waits_is_not_overtaking_it(one: PostgresStore, postgres_url: str) -> None:
