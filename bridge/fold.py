@@ -60,7 +60,8 @@ def run_key(event: Event) -> str | None:
     if event.run is None:
         return None
     kind = Kind.PIPELINE if event.kind is Kind.TASK else event.kind
-    return "|".join((event.source, kind, (event.repository or "").lower(), event.run.id))
+    repository = "" if event.run.unique else (event.repository or "").lower()
+    return "|".join((event.source, kind, repository, event.run.id))
 
 
 def track_key(event: Event) -> str:
@@ -147,7 +148,7 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
         seen=True,
         attempt=attempt,
         version=run.version + 1,
-        tasks=_with_tasks(_begun_tasks(event, run) if fresh else run.tasks, event.tasks),
+        tasks=_with_list(_begun_tasks(event, run) if fresh else run.tasks, event.tasks),
         sent_at=max(filter(None, (sent_at, run.sent_at)), default=None),
     )
     track = track_key(merged) if news and merged.status.finished else None
@@ -161,7 +162,7 @@ def _enrich(event: Event, said: Event, run: Run, attempt: int) -> FoldedRun:
     """Fold in an event that is late: its state is history, what else it `said` of the run may be new."""
     late = attempt < run.attempt
     known = fill(run.event, said, other_attempt=late)
-    enriched = _moved(run, run.with_(event=known, tasks=run.tasks if late else _with_tasks(run.tasks, said.tasks)))
+    enriched = _moved(run, run.with_(event=known, tasks=run.tasks if late else _with_list(run.tasks, said.tasks)))
     return FoldedRun(event, enriched, news=False, moved=enriched is not run)
 
 
@@ -232,6 +233,7 @@ def _stale(sent_at: datetime | None, run: Run) -> bool:
 
 
 _FILLED = (
+    "repository",
     "repository_url",
     "default_branch",
     "pull_request",
@@ -365,6 +367,28 @@ def _with_tasks(known: tuple[Task, ...], news: tuple[Task, ...]) -> tuple[Task, 
         elif old is not None:
             tasks[task.id] = _newer_task(old, task)
     return tuple(tasks.values())
+
+
+def _with_list(known: tuple[Task, ...], listed: tuple[Task, ...]) -> tuple[Task, ...]:
+    """Return `known` with a run's own list of its newest tasks folded in.
+
+    Of two tasks of one name, one listed and one not, the one that was made later replaced the other: the list leaves
+    out what was retried, and a late list still has it.
+    """
+    tasks = _with_tasks(known, listed)
+    if not listed:
+        return tasks
+    ids = {task.id for task in listed}
+    made: dict[tuple[str, bool], datetime] = {}
+    for task in tasks:
+        if task.created_at:
+            place = (task.name, task.id in ids)
+            made[place] = max(task.created_at, made.get(place, task.created_at))
+    return tuple(
+        task
+        for task in tasks
+        if not (task.created_at and made.get((task.name, task.id not in ids), task.created_at) > task.created_at)
+    )
 
 
 def _done_over(old: Task, new: Task) -> bool:

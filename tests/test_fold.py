@@ -596,6 +596,21 @@ def test_one_event_may_bring_all_tasks() -> None:
     assert folding.run.event.tasks == ()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_of_two_lists_of_a_runs_tasks_what_was_made_anew_replaces_the_first_try(late: bool) -> None:
+    kept, tried, retried = (
+        task_event(key, "running", made, name=name, created=made, attempt=None).task
+        for key, name, made in (("1", "build", 1), ("2", "unit", 1), ("3", "unit", 2))
+    )
+    lists = [run_event("running", 3, attempt=None, tasks=(kept, unit)) for unit in (tried, retried)]
+    assert set(Folding(*(reversed(lists) if late else lists)).tasks) == {"1", "3"}
+
+
+def test_two_tasks_of_one_name_in_one_list_are_two_tasks() -> None:
+    tasks = tuple(task_event(key, "running", 1, name="unit", created=int(key), attempt=None).task for key in "12")
+    assert set(Folding(run_event("running", 3, attempt=None, tasks=tasks)).tasks) == {"1", "2"}
+
+
 # -- what happens once -------------------------------------------------------------------------------------------------
 
 
