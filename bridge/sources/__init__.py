@@ -71,6 +71,7 @@ SOURCES: Registry[SourceModule] = Registry(
     "generic",
     "gitea",
     "github",
+    "gitlab",
     "gogs",
     "heroku",
     "jenkins",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         generic,
         gitea,
         github,
+        gitlab,
         gogs,
         heroku,
         jenkins,
@@ -120,6 +122,7 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         generic,
         gitea,
         github,
+        gitlab,
         gogs,
         heroku,
         jenkins,
@@ -132,4 +135,4 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("gitlab azure_devops".split())
+PLANNED = frozenset("azure_devops".split())
