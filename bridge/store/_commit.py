@@ -142,16 +142,18 @@ class GroupCommit:
         if not batch:
             self._idle.set()
             return
+        answers: list[Answer] = []
         try:
             if self._db is None:
                 self._db = self._open()
-            answers = transaction(self._db, batch, self._memory)
+            transaction(self._db, batch, self._memory, answers)
         except Exception as error:  # whatever it is, the writer lives on: else all callers would hang
-            if _is_busy(error) and self._loop.time() - min(job.since for job in batch) < BUSY_TIMEOUT.total_seconds():
-                self._again(batch)
-                return
-            self._failed(batch, error)
-        else:
+            undone = batch[len(answers) :]
+            if _is_busy(error) and self._loop.time() - min(job.since for job in undone) < BUSY_TIMEOUT.total_seconds():
+                self._again(undone)
+            else:
+                self._failed(undone, error)
+        if answers:
             self._committed(answers)
         self._next()
 
@@ -234,8 +236,8 @@ class GroupCommit:
     async def _checkpoint(self) -> None:
         """Write the log back into the file, in a thread, while writing goes on; begin it anew when it is long."""
         try:
-            pages = await asyncio.to_thread(_checkpoint, self._path, "PASSIVE")
-            if pages < LONGEST_LOG:
+            pages, written_back = await asyncio.to_thread(_checkpoint, self._path, "PASSIVE")
+            if pages < LONGEST_LOG or written_back < pages:  # somebody reads on in it: the moment would be a long one
                 return
             self._held = True
             await asyncio.to_thread(_checkpoint, self._path, "RESTART")
@@ -289,22 +291,24 @@ def _other(file: int, path: str) -> bool:
     return os.fstat(file).st_ino != os.stat(path).st_ino
 
 
-def _checkpoint(path: Path, mode: str) -> int:
-    """Return how many pages the log had."""
+def _checkpoint(path: Path, mode: str) -> tuple[int, int]:
+    """Return how many pages the log had, and how many of them are in the file now."""
     db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
-        _, pages, _ = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        _, pages, written_back = db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     finally:
         db.close()
-    return int(pages)
+    return int(pages), int(written_back)
 
 
-def transaction(db: sqlite3.Connection, batch: list[Job], memory: Memory) -> list[Answer]:
-    """Do all jobs and commit. A job that raises is undone alone; an error of the engine undoes all and is raised."""
+def transaction(db: sqlite3.Connection, batch: list[Job], memory: Memory, answers: list[Answer]) -> None:
+    """Do all jobs, commit, and add their answers. A job that raises is undone alone, and each of the others is then a
+    transaction of its own. An error of the engine is raised: what is not answered then, the rest of `batch`, is undone.
+    """
     db.execute("BEGIN IMMEDIATE")
     try:
         memory.begin(db)
-        answers: list[Answer] = [(job, job.work(db), None) for job in batch]
+        done: list[Answer] = [(job, job.work(db), None) for job in batch]
         memory.flush(db)
         db.execute("COMMIT")
     except Exception as error:
@@ -314,9 +318,13 @@ def transaction(db: sqlite3.Connection, batch: list[Job], memory: Memory) -> lis
         if is_engines(error):
             raise
         if len(batch) == 1:
-            return [(batch[0], None, error)]
-        return [answer for job in batch for answer in transaction(db, [job], memory)]
-    return answers
+            answers.append((batch[0], None, error))
+            return
+    else:
+        answers += done
+        return
+    for job in batch:
+        transaction(db, [job], memory, answers)
 
 
 def is_engines(error: Exception) -> bool:

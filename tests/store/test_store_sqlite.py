@@ -11,11 +11,13 @@ import sys
 import textwrap
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.errors import StoreUnavailable
 from bridge.store import _commit, _sqlite_deliver, _sqlite_look, open_store
+from bridge.store._sqlite_memory import Memory
 from bridge.store.base import Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, arrival, event, settled
 
@@ -49,9 +51,9 @@ async def test_two_hundred_at_once_are_few_transactions(path: Path, monkeypatch:
     commits: list[int] = []
     real = _commit.transaction
 
-    def counting(db: sqlite3.Connection, batch: list[_commit.Job], memory: _commit.Memory) -> list[_commit.Answer]:
+    def counting(db: sqlite3.Connection, batch: list[_commit.Job], *more: Any) -> None:
         commits.append(len(batch))
-        return real(db, batch, memory)
+        real(db, batch, *more)
 
     monkeypatch.setattr(_commit, "transaction", counting)
     store = await opened(path)
@@ -113,6 +115,61 @@ def test_every_answer_comes_after_a_sync(path: Path) -> None:
     assert len(answers) == len(begins) == 10
     for begin, answer in zip(begins, answers, strict=True):
         assert any("sync(" in call for call in calls[begin:answer]), "an answer was given before the sync"
+
+
+async def test_what_was_committed_alone_is_not_done_again_because_the_database_is_locked_then(path: Path) -> None:
+    """A job that fails has the others of its transaction done one by one, and another process may come in between."""
+    await (await opened(path)).close()
+    writer = _commit.GroupCommit(path, Memory())
+    other = sqlite3.connect(path, isolation_level=None)
+    done: list[str] = []
+
+    def first(db: sqlite3.Connection) -> str:
+        db.execute("INSERT INTO places (key, receipt, shown, updated_at) VALUES (hex(randomblob(8)), '', 0, 0)")
+        return "first"
+
+    def second(_: sqlite3.Connection) -> str:
+        done.append("second")
+        if len(done) == 1:
+            raise ValueError("a bug")
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.02, other.execute, "ROLLBACK")
+        raise ValueError("a bug")
+
+    def meanwhile(db: sqlite3.Connection) -> None:
+        db.rollback()  # lets the other process in
+        second(db)
+
+    jobs = (writer.write(first), writer.write(meanwhile), writer.write(lambda _: "third"))
+    answers = await asyncio.gather(*jobs, return_exceptions=True)
+    await writer.close()
+    assert (answers[0], answers[2]) == ("first", "third")
+    assert other.execute("SELECT count(*) FROM places").fetchone() == (1,)
+    other.close()
+
+
+async def test_a_long_read_holds_no_commit_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bridge export` into a slow pipe, say: the log grows, and nobody waits a second to begin it anew."""
+    modes: list[str] = []
+    real = _commit._checkpoint
+
+    def noting(path: Path, mode: str) -> tuple[int, int]:
+        modes.append(mode)
+        return real(path, mode)
+
+    monkeypatch.setattr(_commit, "_checkpoint", noting)
+    monkeypatch.setattr(_commit, "CHECKPOINT_AFTER", 10)
+    monkeypatch.setattr(_commit, "LONGEST_LOG", 1)
+    store = await opened(path)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    for n in range(40):
+        await store.accept(arrival(event(n), f"k{n}"), ALL)
+    reader.close()
+    await store.close()
+    assert "PASSIVE" in modes
+    assert "RESTART" not in modes
 
 
 # -- plans
