@@ -23,6 +23,7 @@ from bridge.errors import IngestError, Unauthorized
 from bridge.event import Event, Ignored, Inbound
 from bridge.fold import fold_run
 from bridge.sources import SourceModule
+from bridge.verify import REFUSED
 
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "../shared"
@@ -76,7 +77,7 @@ class Sender:
             return None
         if isinstance(found, Event):
             assert dump(found)
-            assert fold_run(found, None)
+            assert fold_run(found, None).news
         return found
 
     def sent(self, body: bytes, secret: str = "s3cret", delivery: str = "d-1") -> Inbound:
@@ -131,7 +132,7 @@ def _with(request: Inbound, header: str, value: str | None) -> Inbound:
 
 def _refused(sender: Sender, request: Inbound, tries: Sequence[Sequence[str]]) -> None:
     for secrets in tries:
-        with pytest.raises(Unauthorized, match="^signature missing or wrong$"):
+        with pytest.raises(Unauthorized, match=REFUSED):
             sender.module.verify(request, secrets)
 
 
@@ -141,7 +142,7 @@ def form(body: bytes) -> bytes:
 
 # -- odd values --------------------------------------------------------------------------------------------------------
 
-WRONG: tuple[Any, ...] = (None, True, -1, 1.5, 10**400, "", "\ud800", "x" * 300, [], [[]], {}, {"id": {}}, [None])
+WRONG: tuple[Any, ...] = (None, True, -1.5, 10**400, "\ud800", [[]], {"id": {}})
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -169,18 +170,19 @@ def lines_of(event: Event) -> list[str]:
     task = event.task
     lines = [event.repository, event.branch, event.tag, event.title, event.author, event.author_name, event.sha]
     lines += [event.author_email, event.pipeline, event.environment, event.url, event.trigger, *event.labels]
-    lines += [task and task.name, task and task.step, task and task.note, *(text for _, text in event.facts)]
+    lines += [task.name, task.step, task.note] if task else []
+    lines += [text for _, text in event.facts]
     return [line for line in lines if line]
 
 
-def takes_odd_values(sender: Sender, name: str, named: frozenset[str]) -> None:
+def takes_odd_values(sender: Sender, name: str, named: frozenset[str | int]) -> None:
     """Assert that a wrong value in any field costs at most that field, but for those in `named`: these may cost all."""
     body = json.loads(sender.bodies[name].read_bytes())
     event = sender.event(name)
     for path in places(body):
         for value in WRONG:
             found = sender.survives(event, json.dumps(put(body, path, value)).encode())
-            assert found is not None or named & set(path), (path, value)
+            assert found is not None or path[-1] in named, (path, value)
         long = sender.survives(event, json.dumps(put(body, path, "a\x00\x1b[2J\u2028b\r\nc" + "d" * 9000)).encode())
         for line in lines_of(long) if isinstance(long, Event) else ():
             assert len(line.splitlines()) == 1
