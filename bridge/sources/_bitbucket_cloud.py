@@ -116,14 +116,15 @@ def commit_status(source: str, body: bytes) -> Event:
     status = STATUS.get(state or "", Status.UNKNOWN)
     sha = _sha(said)
     changed = moment(inside(said, "updated_on")) or moment(inside(said, "created_on"))
-    pipeline, count = _named(first(inside(said, "name"), inside(said, "key")), inside(said, "url"))
+    branch = text(inside(said, "refname"))
+    pipeline, count = _named(first(inside(said, "name"), inside(said, "key")), branch, inside(said, "url"))
     url = address(inside(said, "url"))
     return Event(
         **_place(source, hook.repository),
         **_author(inside(commit, "author"), hook.actor),
         kind=Kind.PIPELINE,
         status=status,
-        branch=text(inside(said, "refname")),
+        branch=branch,
         sha=sha,
         title=text(inside(commit, "message")),
         message=whole_text(inside(commit, "message")),
@@ -145,17 +146,23 @@ def _sha(status: Any) -> str:
     return key(first(inside(status, "commit", "hash"), link.rpartition("/commit/")[2]), "commit_status.commit.hash")
 
 
-_COUNTED = re.compile(r"(Pipeline) #([0-9]{1,9})(?= for |$)|^(.{1,200}?)[ :]*#([0-9]{1,9})$")
+_COUNTED = re.compile(r"(?:(Pipeline) #([0-9]{1,9})(?: for (.{1,300}))?|(.{1,300}?)[ :]*#([0-9]{1,9}))")
 _RESULT = re.compile(r"/results/([0-9]{1,9})(?:/|$)")
 
 
-def _named(name: str | None, url: Any) -> tuple[str | None, int | None]:
-    """Return a name without the run's number, so that the next run of the same build has the same, and the number."""
+def _named(name: str | None, branch: str | None, url: Any) -> tuple[str | None, int | None]:
+    """Return the build's name and its run's number, which stands in the name: the next run is of the same build.
+
+    Bitbucket Pipelines says "Pipeline #41 for main", Jenkins "app » main #41".
+    """
     result = _RESULT.search(text(url) or "")
-    found = _COUNTED.search(name or "")
-    if name is None or found is None:
+    found = _COUNTED.fullmatch(name or "")
+    if found is None:
         return name, whole(result[1]) if result else None
-    return _COUNTED.sub(lambda match: match[1] or match[3], name, count=1), whole(found[2] or found[4])
+    if found[4]:
+        return found[4], whole(found[5])
+    what = found[3] if found[3] != branch else None
+    return f"{found[1]} for {what}" if what else found[1], whole(found[2])
 
 
 # -- pushes ------------------------------------------------------------------------------------------------------------
