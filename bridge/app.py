@@ -331,6 +331,8 @@ class Bridge:
                     await self._tidy(store)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", error=str(error))
+            except Exception as error:  # a bug: should this end, nobody else would lead as long as we live
+                log.error("timers.failed", error=type(error).__name__, exc_info=True)
 
     async def _tidy(self, store: Store) -> None:
         now = self._now()
