@@ -127,6 +127,13 @@ class Talk:
         except StopIteration as end:
             self.entry, self.asks = end.value, None
 
+    def fail(self, error: ValueError) -> None:
+        """Tell it that what it asked for cannot be read back: it ends."""
+        try:
+            self.steps.throw(error)
+        except StopIteration as end:
+            self.entry, self.asks = end.value, None
+
     def answer(self) -> None:
         """Tell who waits, after the commit."""
         match self.entry, self.waiter:
@@ -145,9 +152,12 @@ class Memory:
     seen: dict[SeenKey, Seen] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
 
-    def run(self, key: str | None) -> Run | None:
-        found = self.runs.get(key) if key else None
-        return codec.load(found, Run) if isinstance(found, bytes) else found
+    def known(self, talk: Talk) -> Known:
+        seen, found = self.seen.get(talk.seen_key), self.runs.get(talk.run_key) if talk.run_key else None
+        try:
+            return Known(seen, codec.load(found, Run) if isinstance(found, bytes) else found)
+        except ValueError as error:
+            return Known(seen, fault=error)
 
     def track(self, key: str) -> Track | None:
         found = self.tracks.get(key)
@@ -215,7 +225,7 @@ def _drive(talks: list[Talk], memory: Memory) -> tuple[list[Talk], list[Waiter]]
             if talk.waiter is not None:
                 later.append(talk.waiter)
         else:
-            talk.say(Known(memory.seen.get(talk.seen_key), memory.run(talk.run_key)))
+            talk.say(memory.known(talk))
             if talk.asks is None:
                 memory.learn(talk)
                 continue
@@ -232,7 +242,12 @@ async def _ask_tracks(connection: Connection, paused: list[Talk], memory: Memory
     # A statement of its own: it sees what those have committed who held the locks.
     memory.tracks.update(dict(map(tuple, await connection.fetch(TRACKS, list(keys)))))
     for talk in paused:
-        talk.say(memory.track(fit_key(talk.asks or "")))
+        try:
+            track = memory.track(fit_key(talk.asks or ""))
+        except ValueError as error:
+            talk.fail(error)
+        else:
+            talk.say(track)
         memory.learn(talk)
 
 
@@ -338,7 +353,7 @@ async def route_again(connection: Connection, number: int, arrival: Arrival, dec
         await connection.execute(lock_statement([run_lock(stored_key, 0)]))
         memory.runs.update(dict(map(tuple, await connection.fetch(RUN, stored_key))))
     talk = Talk(None, arrival, steps, stored_key, (arrival.source, ""), number)
-    talk.say(Known(None, memory.run(stored_key)))
+    talk.say(memory.known(talk))
     if talk.asks is not None:
         await _ask_tracks(connection, [talk], memory)
     entry = talk.entry

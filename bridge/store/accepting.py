@@ -32,10 +32,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The answer to the first question: whether the delivery was seen before, and the run as it is."""
+    """The answer to the first question: whether the delivery was seen before, and the run as it is.
+
+    `fault`: there is a run, but it cannot be read back; a newer bridge has written it, say.
+    """
 
     seen: Seen | None = None
     run: Run | None = None
+    fault: ValueError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ Accepting = Generator[str | None, Any, Entry | Duplicate]
 
 def accepting(arrival: Arrival, decider: Decider) -> Accepting:
     """Yield the key of the arrival's run (or None), be sent `Known`; yield the key of a track if there is one to ask
-    for, be sent the Track or None; return what to write.
+    for, be sent the Track or None, or be thrown what reading it back raised; return what to write.
 
     A bug in fold or route must not lose the event: what it raises ends in an Entry whose state is "stuck".
     """
@@ -89,6 +93,8 @@ def accepting(arrival: Arrival, decider: Decider) -> Accepting:
     repeated = _repeats(arrival, known)
     if repeated is not None:
         return repeated
+    if known.fault is not None:
+        return _stuck(arrival, event, known.fault)
     repeat = known.seen is not None and not known.seen.unreadable
     try:
         first = decider.first(event, known.run, repeat=repeat, sent_at=arrival.identity.sent_at)

@@ -118,11 +118,22 @@ class SqliteStore:
         talk = accepting(arrival, decider)
         run_key = next(talk)
         try:
-            track_key = talk.send(Known(seen, self._memory.run(db, run_key) if run_key else None))
-            talk.send(self._memory.track(db, track_key) if track_key else None)
+            track_key = talk.send(self._known(db, run_key, seen))
+            try:
+                track = self._memory.track(db, track_key) if track_key else None
+            except ValueError as error:
+                talk.throw(error)
+            else:
+                talk.send(track)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         raise RuntimeError("it asked a third time")
+
+    def _known(self, db: sqlite3.Connection, run_key: str | None, seen: Seen | None) -> Known:
+        try:
+            return Known(seen, self._memory.run(db, run_key) if run_key else None)
+        except ValueError as error:
+            return Known(seen, fault=error)
 
     def _remember(self, entry: Entry, number: int, at: float) -> None:
         """Note the new state of run and track and what is owed."""

@@ -95,6 +95,21 @@ async def test_a_bug_in_one_event_does_not_harm_those_that_arrive_with_it(store:
     assert [one.state for one in answers] == ["stuck" if number % 5 == 0 else "routed" for number in range(20)]
 
 
+@pytest.mark.parametrize("table", ["runs", "tracks"])
+async def test_an_event_whose_run_or_track_cannot_be_read_back_is_stuck_until_it_can(
+    store: Store, url: str, table: str
+) -> None:
+    """A newer bridge has written it, in a deploy or before it was taken back: the sender must not hear of that."""
+    await store.accept(arrival(event(1, "failure"), "a"), ALL)
+    kind = "bytea" if url.startswith("postgresql:") else "BLOB"
+    write(url, f"UPDATE {table} SET {table[:-1]} = CAST('{{' AS {kind})")
+    answers = [await store.accept(arrival(event(run, "success", attempt=2), f"b{run}"), ALL) for run in (1, 2)]
+    assert "stuck" in [one.state for one in answers]
+    assert (await store.accept(arrival(event(9, branch="other"), "c"), ALL)).state == "routed"
+    write(url, f"DELETE FROM {table}")
+    assert await store.route_stuck(ALL) == [one.state for one in answers].count("stuck")
+
+
 async def test_route_stuck_routes_again_what_was_stuck(store: Store) -> None:
     woken: list[str] = []
     store.on_owed(woken.append)
