@@ -304,7 +304,7 @@ def _known(body: _Body, build: _Build, source: str) -> _Known:
         "type": "buildkite",
         "repository": place["repository"] or _last_part(clone),
         "repository_url": place["repository_url"],
-        "branch": None if tag else text(build.branch),
+        "branch": None if tag else _branch(build),
         "tag": tag,
         "default_branch": text(inside(body.pipeline, "default_branch")),
         "pull_request": values.pull_request(inside(pull, "id")),
@@ -323,6 +323,11 @@ def _known(body: _Body, build: _Build, source: str) -> _Known:
         ),
         "trigger": text(build.source),
     }
+
+
+def _branch(build: _Build) -> str | None:
+    """Return the branch. A fork's may be called ``user:branch``: git allows no colon in a branch."""
+    return text((text(build.branch) or "").rpartition(":")[2])
 
 
 def _last_part(clone: str | None) -> str | None:

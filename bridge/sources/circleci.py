@@ -67,26 +67,14 @@ class _Job(msgspec.Struct):
     stopped_at: Any = None
 
 
-class _Pipeline(msgspec.Struct):
-    number: Any = None
-    trigger: Any = None
-    vcs: Any = None
-    trigger_parameters: Any = None
-
-
-class _Project(msgspec.Struct):
-    name: Any = None
-    slug: Any = None
-
-
 class _Body(msgspec.Struct):
     id: Any = None
     type: Any = None
     happened_at: Any = None
     workflow: _Workflow | None = None
     job: _Job | None = None
-    pipeline: _Pipeline | None = None
-    project: _Project | None = None
+    pipeline: Any = None
+    project: Any = None
     organization: Any = None
 
 
@@ -224,11 +212,12 @@ class _Known(_Commit):
 
 def _known(body: _Body, source: str) -> _Known:
     """Return what a workflow and its jobs have in common; raise Unreadable without the workflow's id."""
-    workflow, pipeline = body.workflow or _Workflow(), body.pipeline or _Pipeline()
-    forge = _forge(pipeline.trigger_parameters)
-    said = _by_vcs(pipeline.vcs) if isinstance(pipeline.vcs, dict) else _by_trigger(pipeline.trigger_parameters, forge)
+    workflow = body.workflow or _Workflow()
+    vcs, parameters = inside(body.pipeline, "vcs"), inside(body.pipeline, "trigger_parameters")
+    forge = _forge(parameters)
+    said = _by_vcs(vcs) if isinstance(vcs, dict) else _by_trigger(parameters, forge)
     said["repository"] = said["repository"] or _named(body)
-    committed = inside(pipeline.vcs, "commit", "committed_at") or inside(forge, "commit_timestamp")
+    committed = inside(vcs, "commit", "committed_at") or inside(forge, "commit_timestamp")
     return {
         **said,
         "source": source,
@@ -236,14 +225,12 @@ def _known(body: _Body, source: str) -> _Known:
         "pipeline": text(workflow.name),
         "run": RunRef(
             id=values.key(workflow.id, "workflow.id"),
-            number=values.whole(pipeline.number),
+            number=values.whole(inside(body.pipeline, "number")),
             attempt=1,
             url=web_url(text(workflow.url)),
         ),
         "default_branch": text(inside(forge, "default_branch")),
-        "trigger": values.first(
-            inside(pipeline.trigger_parameters, "circleci", "event_type"), inside(pipeline.trigger, "type")
-        ),
+        "trigger": values.first(inside(parameters, "circleci", "event_type"), inside(body.pipeline, "trigger", "type")),
         "committed_at": values.moment(committed),
     }
 
@@ -310,9 +297,8 @@ def _pull_request(branch: str | None) -> int | None:
 
 def _named(body: _Body) -> str | None:
     """Return the repository by the project's names: the slug is ``github/acme/app`` or opaque ``circleci/ID/ID``."""
-    project = body.project or _Project()
-    host, _, path = (text(project.slug) or "").partition("/")
+    host, _, path = (text(inside(body.project, "slug")) or "").partition("/")
     if path and host != "circleci":
         return path
-    owner, name = text(inside(body.organization, "name"), 200), text(project.name, 200)
+    owner, name = text(inside(body.organization, "name"), 200), text(inside(body.project, "name"), 200)
     return f"{owner}/{name}" if owner and name else None

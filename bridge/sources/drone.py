@@ -77,6 +77,7 @@ def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
 
 
 _PARAMETER = re.compile(r'([a-zA-Z]{1,20})="([^"]{0,200})"')
+_PARAMETERS = re.compile(rf"{_PARAMETER.pattern}(?:, ?{_PARAMETER.pattern}){{0,9}}")
 
 
 def _parameters(headers: Mapping[str, str]) -> dict[str, str]:
@@ -84,7 +85,7 @@ def _parameters(headers: Mapping[str, str]) -> dict[str, str]:
     if line is None:
         scheme, _, line = headers.get("authorization", "").partition(" ")
         line = line if scheme.lower() == "signature" else ""
-    return dict(_PARAMETER.findall(line[:1_000]))
+    return dict(_PARAMETER.findall(line)) if len(line) < 1_000 and _PARAMETERS.fullmatch(line) else {}
 
 
 def _signed(names: Sequence[str], date: str, digest: str) -> bytes:
@@ -142,13 +143,6 @@ def _named(body: bytes) -> str | None:
 # -- what it says ------------------------------------------------------------------------------------------------------
 
 
-class _Repo(msgspec.Struct):
-    slug: Any = None
-    link: Any = None
-    default_branch: Any = None
-    private: Any = None
-
-
 class _Build(msgspec.Struct):
     id: Any = None
     number: Any = None
@@ -179,7 +173,7 @@ class _Build(msgspec.Struct):
 class _Body(msgspec.Struct):
     event: Any = None
     action: Any = None
-    repo: _Repo | None = None
+    repo: Any = None
     build: _Build | None = None
     system: Any = None
 
@@ -194,22 +188,22 @@ def normalise(inbound: Inbound) -> Event | Ignored:
 
 
 def _build_event(body: _Body, build: _Build, source: str) -> Event:
-    repo = body.repo or _Repo()
+    repo = body.repo
     status = _status(build.status)
     started = _moment(build.started) or _moment(build.created)
     finished = _moment(build.finished) if status.finished else None
     url, link = _page(body, build), web_url(text(build.link))
-    deploying = build.event in _DEPLOYING
+    deploying = text(build.event) in _DEPLOYING
     return Event(
         **_commit(repo, build),
         source=source,
         type="drone",
         kind=Kind.DEPLOYMENT if deploying else Kind.PIPELINE,
         status=status,
-        repository=text(repo.slug),
-        repository_url=web_url(text(repo.link)),
-        default_branch=text(repo.default_branch),
-        private=values.flag(repo.private),
+        repository=text(inside(repo, "slug")),
+        repository_url=web_url(text(inside(repo, "link"))),
+        default_branch=text(inside(repo, "default_branch")),
+        private=values.flag(inside(repo, "private")),
         pipeline=LABEL,
         run=RunRef(id=values.key(build.id, "build.id"), number=values.whole(build.number), attempt=1, url=url),
         tasks=_tasks(build, url),
@@ -250,7 +244,7 @@ def _nuance(word: Any) -> str | None:
 
 def _page(body: _Body, build: _Build) -> str | None:
     """Return the build's page. Its `link` leads to the forge; and old servers do not say where they are."""
-    link, slug = web_url(text(inside(body.system, "link"))), text(body.repo.slug) if body.repo else None
+    link, slug = web_url(text(inside(body.system, "link"))), text(inside(body.repo, "slug"))
     number = values.whole(build.number)
     return web_url(f"{link.rstrip('/')}/{slug}/{number}") if link and slug and number is not None else None
 
@@ -268,12 +262,12 @@ class _Commit(TypedDict):
     author_email: str | None
 
 
-def _commit(repo: _Repo, build: _Build) -> _Commit:
+def _commit(repo: Any, build: _Build) -> _Commit:
     """`source` and `target` are the branches of a pull request, and the same branch twice elsewhere."""
     ref = text(build.ref) or ""
     tag = values.ref(ref)["tag"]
     pull = _PULL.fullmatch(ref)
-    head, base = text(build.source_repo), text(repo.slug)
+    head, base = text(build.source_repo), text(inside(repo, "slug"))
     login, name = text(build.author_login), text(build.author_name)
     return {
         "branch": None if tag else values.first(build.source, build.target),
