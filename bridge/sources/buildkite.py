@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-import msgspec
-
-from bridge.codec import decode, web_url
+from bridge.codec import web_url
 from bridge.errors import Unauthorized, Unreadable
 from bridge.event import Event, Identity, Ignored, Inbound, Kind, RunRef, Status, Task
 from bridge.sources import _values as values
+from bridge.sources._buildkite_shapes import Body, Build, read
 from bridge.sources._values import inside, text
 from bridge.verify import REFUSED, hmac_hex, require_hmac_hex, require_recent
 
@@ -93,7 +92,7 @@ def identify(inbound: Inbound) -> Identity:
     A build that goes on after a block may be told with the bytes that told of its first start.
     """
     try:
-        repeatable = _read(inbound.body).job is None
+        repeatable = read(inbound.body).job is None
     except Unreadable:
         repeatable = False
     sent_at = _sent(inbound.headers) if repeatable else None
@@ -115,7 +114,7 @@ def signed_at(body: bytes, secret: str, now: datetime) -> dict[str, str]:
     """Return the headers with which Buildkite would send `body` at `now`."""
     stamp = str(int(now.timestamp()))
     try:
-        name = _name(_read(body), {})
+        name = _name(read(body), {})
     except Unreadable:
         name = None
     return {
@@ -128,60 +127,7 @@ def signed_at(body: bytes, secret: str, now: datetime) -> dict[str, str]:
 # -- what it says ------------------------------------------------------------------------------------------------------
 
 
-class _Build(msgspec.Struct):
-    id: Any = None
-    uuid: Any = None
-    number: Any = None
-    web_url: Any = None
-    state: Any = None
-    blocked: Any = None
-    cancel_reason: Any = None
-    branch: Any = None
-    tag: Any = None
-    commit: Any = None
-    message: Any = None
-    source: Any = None
-    creator: Any = None
-    author: Any = None
-    pull_request: Any = None
-    rebuilt_from: Any = None
-    created_at: Any = None
-    scheduled_at: Any = None
-    started_at: Any = None
-    failing_at: Any = None
-    finished_at: Any = None
-    jobs: Any = None
-    pipeline: Any = None  # in a build of the REST API
-
-
-class _Body(msgspec.Struct, rename={"detail_type": "detail-type"}):
-    event: Any = None
-    build: _Build | None = None
-    job: Any = None
-    pipeline: Any = None
-    organization: Any = None
-    # -- EventBridge
-    detail_type: Any = None
-    detail: msgspec.Raw = msgspec.Raw()
-    # -- a build of the REST API
-    web_url: Any = None
-    state: Any = None
-
-
-def _read(raw: bytes) -> _Body:
-    """Return a body of any of the three forms in that of the webhook; raise Unreadable."""
-    body = decode(raw, _Body)
-    if body.build is None and bytes(body.detail).startswith(b"{"):
-        inner = decode(bytes(body.detail), _Body)
-        inner.detail_type = body.detail_type
-        return inner
-    if body.build is None and body.event is None and text(body.web_url) and text(body.state):
-        body.build = decode(raw, _Build)
-        body.pipeline = body.build.pipeline
-    return body
-
-
-def _name(body: _Body, headers: Mapping[str, str]) -> str | None:
+def _name(body: Body, headers: Mapping[str, str]) -> str | None:
     """Return the event's name: only what is ignored goes by it."""
     named = values.first(body.event, body.detail_type, headers.get("x-buildkite-event"))
     if named or body.build is None:
@@ -191,7 +137,7 @@ def _name(body: _Body, headers: Mapping[str, str]) -> str | None:
 
 def normalise(inbound: Inbound) -> Event | Ignored:
     """Return a build's or a job's state in our words, or why there is nothing for chat; raise Unreadable."""
-    body = _read(inbound.body)
+    body = read(inbound.body)
     name = _name(body, inbound.headers) or "unknown event"
     if name == "ping":
         return Ignored("ping: the webhook is set up")
@@ -204,7 +150,7 @@ def normalise(inbound: Inbound) -> Event | Ignored:
     return _job_event(body, body.build, inbound.source)
 
 
-def _build_event(body: _Body, build: _Build, inbound: Inbound) -> Event:
+def _build_event(body: Body, build: Build, inbound: Inbound) -> Event:
     status = _build_status(build)
     started = _moment(build.started_at)
     finished = _moment(build.finished_at) if status.finished else None
@@ -225,13 +171,13 @@ def _build_event(body: _Body, build: _Build, inbound: Inbound) -> Event:
     )
 
 
-def _build_status(build: _Build) -> Status:
+def _build_status(build: Build) -> Status:
     """Return our word. A build that a block step holds up has passed so far, says its state."""
     status = STATUS.get(text(build.state) or "", Status.UNKNOWN)
     return Status.WAITING if status is Status.SUCCESS and build.blocked is True else status
 
 
-def _description(build: _Build, status: Status) -> str | None:
+def _description(build: Build, status: Status) -> str | None:
     if status is Status.WAITING:
         return "blocked: somebody has to unblock it"
     if status is Status.CANCELLED:
@@ -244,7 +190,7 @@ def _nuance(word: Any) -> str | None:
     return said or values.unknown(word, STATUS)
 
 
-def _changed(build: _Build, status: Status, sent: datetime | None) -> datetime | None:
+def _changed(build: Build, status: Status, sent: datetime | None) -> datetime | None:
     """Return when the build took its state.
 
     `started_at` stays that of the first start when a build goes on after a block or a retried job. Then only the signed
@@ -257,7 +203,7 @@ def _changed(build: _Build, status: Status, sent: datetime | None) -> datetime |
     return _moment(build.scheduled_at) or _moment(build.created_at)
 
 
-def _facts(build: _Build) -> tuple[tuple[str, str], ...]:
+def _facts(build: Build) -> tuple[tuple[str, str], ...]:
     rebuilt = values.whole(inside(build.rebuilt_from, "number"))
     return values.facts(("rebuild of", f"#{rebuilt}" if rebuilt is not None else None))
 
@@ -291,7 +237,7 @@ class _Known(TypedDict):
     trigger: str | None
 
 
-def _known(body: _Body, build: _Build, source: str) -> _Known:
+def _known(body: Body, build: Build, source: str) -> _Known:
     """Return what a build and its jobs have in common; raise Unreadable without the build's id."""
     clone = values.first(inside(body.pipeline, "repository"), inside(body.pipeline, "repo"))
     place = values.place(clone)
@@ -325,7 +271,7 @@ def _known(body: _Body, build: _Build, source: str) -> _Known:
     }
 
 
-def _branch(build: _Build) -> str | None:
+def _branch(build: Build) -> str | None:
     """Return the branch. A fork's may be called ``user:branch``: git allows no colon in a branch."""
     return text((text(build.branch) or "").rpartition(":")[2])
 
@@ -341,7 +287,7 @@ def _fork(head: Any, base: str | None) -> bool | None:
     return theirs.lower() != base.lower() if theirs and base else None
 
 
-def _page(body: _Body, build: _Build) -> str | None:
+def _page(body: Body, build: Build) -> str | None:
     """Return the build's page; EventBridge leaves it out, but names what it is made of."""
     organization, pipeline = text(inside(body.organization, "slug")), text(inside(body.pipeline, "slug"))
     number = values.whole(build.number)
@@ -352,7 +298,7 @@ def _page(body: _Body, build: _Build) -> str | None:
 # -- its jobs ----------------------------------------------------------------------------------------------------------
 
 
-def _job_event(body: _Body, build: _Build, source: str) -> Event:
+def _job_event(body: Body, build: Build, source: str) -> Event:
     known = _known(body, build, source)
     task = _task(body.job, known["run"].url)
     return Event(
@@ -370,7 +316,7 @@ def _job_event(body: _Body, build: _Build, source: str) -> Event:
     )
 
 
-def _tasks(build: _Build, page: str | None) -> tuple[Task, ...]:
+def _tasks(build: Build, page: str | None) -> tuple[Task, ...]:
     """Return the jobs that a build of the REST API lists, without those that were retried."""
     jobs = build.jobs[:1_000] if isinstance(build.jobs, list) else []
     told = [job for job in jobs if values.identifier(inside(job, "id")) and inside(job, "type") != "waiter"]
