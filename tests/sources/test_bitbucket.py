@@ -187,6 +187,11 @@ def test_a_push_says_what_it_did_to_the_ref(flags: dict[str, Any], action: str) 
     assert BITBUCKET.event_of("repo+push.forced_with_tag", change).action == action
 
 
+def test_the_newest_commit_of_a_push_is_not_that_of_another_ref() -> None:
+    event = BITBUCKET.event_of("repo+refs_changed.branch_and_tag", lambda body: body["toCommit"].update(id="c0ffee"))
+    assert (event.title, event.author_name) == (None, "Mona Lisa")
+
+
 def test_of_a_push_of_several_refs_the_first_is_told_and_the_others_are_named() -> None:
     for name in ("repo+push.forced_with_tag", "repo+refs_changed.branch_and_tag"):
         event = BITBUCKET.event_of(name)

@@ -199,7 +199,7 @@ def test_newer_versions_list_the_pull_requests_of_a_run() -> None:
 
 
 def test_a_push_stays_on_its_branch_even_while_a_pull_request_is_open() -> None:
-    listed = [{"number": 8, "head": {"ref": "main"}}]
+    listed = [{"number": 8, "head": {"ref": "twice"}}]
     event = GITEA.event_of("workflow_run.failed", lambda body: body["workflow_run"].update(pull_requests=listed))
     assert (event.branch, event.pull_request) == ("main", None)
 
