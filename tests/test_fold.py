@@ -699,3 +699,14 @@ def test_a_task_that_is_done_over_within_its_run_takes_the_place_of_the_one_befo
             state = fold_run(told(task), state).run
         assert state is not None
         assert {task.id for task in state.tasks} == {"2", "3"}
+
+
+def test_a_run_whose_id_is_unique_stays_one_though_only_a_later_event_names_the_repository() -> None:
+    queued = run_event("queued", 1).with_(repository=None, run=RunRef(id="https://ci/7", unique=True))
+    failed = run_event("failure", 2).with_(run=RunRef(id="https://ci/7", unique=True))
+    silent = run_event("running", 1.5).with_(repository=None, run=RunRef(id="https://ci/7", unique=True))
+    for order in ((queued, failed), (queued, failed, silent), (failed, queued)):
+        folding = Folding(*order)
+        assert folding.run is not None
+        assert (folding.state, folding.run.event.repository) == (("failure", 1), "acme/app")
+    assert run_key(run_event("queued")) != run_key(run_event("queued").with_(repository="acme/other"))

@@ -218,7 +218,7 @@ def _run(told: _Told) -> Event:
         kind=Kind.PIPELINE,
         status=status,
         pipeline=name or event.pipeline or told.subject,
-        run=RunRef(id=told.key, url=event.url),
+        run=RunRef(id=told.key, url=event.url, unique=True),
         description=description,
         started_at=at if status is Status.RUNNING else event.started_at,
         finished_at=at if status.finished else None,
@@ -235,7 +235,8 @@ def _task(told: _Told) -> Event:
         values.inside(told.content, "testCase", "id"),
     )
     event = _run(told).with_(facts=())
-    if values.inside(of, "id") is None and told.subject == "taskrun":
+    joined = values.identifier(values.inside(of, "id")) is not None
+    if not joined and told.subject == "taskrun":
         return event.with_(pipeline=name or event.pipeline)
     task = Task(
         id=told.key,
@@ -247,8 +248,8 @@ def _task(told: _Told) -> Event:
         changed_at=event.changed_at,
         note=event.description,
     )
-    joined = values.inside(of, "id") is not None
-    run = RunRef(id=_key(values.inside(of, "id"), values.inside(of, "source"), told.context) if joined else told.key)
+    key = _key(values.inside(of, "id"), values.inside(of, "source"), told.context) if joined else told.key
+    run = RunRef(id=key, unique=True)
     return event.with_(kind=Kind.TASK, pipeline=told.event.pipeline, run=run, task=task)
 
 
@@ -287,7 +288,7 @@ def _approval(told: _Told) -> Event:
         kind=Kind.DEPLOYMENT,
         status=Status.WAITING if asks else Status.UNKNOWN,
         pipeline=told.event.pipeline or "approval",
-        run=RunRef(id=told.key, url=page),
+        run=RunRef(id=told.key, url=page, unique=True),
         author=told.event.author or who,
         url=page or told.event.url,
         title=told.event.title or f"approval {told.key.rpartition(' ')[2]}",
@@ -301,7 +302,7 @@ def _incident(told: _Told) -> Event:
     described = values.text(values.inside(told.content, "description"))
     return event.with_(
         kind=Kind.ALERT,
-        run=RunRef(id=told.key, url=event.url),
+        run=RunRef(id=told.key, url=event.url, unique=True),
         title=event.title or described or f"incident {told.key.rpartition(' ')[2]}",
         description=event.description or described or values.unknown(told.predicate, STATUS),
         facts=values.facts(
@@ -319,7 +320,7 @@ def _change(told: _Told) -> Event:
         kind=Kind.CHANGE_REQUEST,
         status=Status.UNKNOWN,
         pull_request=event.pull_request or number,
-        run=RunRef(id=told.key, url=event.url),
+        run=RunRef(id=told.key, url=event.url, unique=True),
         title=event.title or described or told.key.rpartition(" ")[2],
     )
 

@@ -111,8 +111,9 @@ def normalise(inbound: Inbound) -> Event:
         sha=values.text(scm.commit, 100),
         author=culprits[0] if len(culprits) == 1 else None,
         pipeline=pipeline,
-        # A build that is run again gets a new number, so there is one attempt only.
-        run=RunRef(id=key, number=values.whole(build.number), attempt=1, url=page),
+        # A build that is run again gets a new number, so there is one attempt only. Before the checkout of a pipeline
+        # nobody knows the repository.
+        run=RunRef(id=key, number=values.whole(build.number), attempt=1, url=page, unique=True),
         url=page,
         action=values.text(build.phase, 100),
         description=_description(word, build),

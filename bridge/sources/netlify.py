@@ -168,7 +168,7 @@ def normalise(inbound: Inbound) -> Event | Ignored:
         title=values.text(deploy.title),
         author=values.text(deploy.committer),
         pipeline=values.text(deploy.name) or LABEL,
-        run=RunRef(id=key, url=page),
+        run=RunRef(id=key, url=page, unique=True),
         environment=values.text(deploy.context, 100),
         url=page,
         description=values.whole_text(deploy.error_message, 500) or values.unknown(deploy.state, STATUS),

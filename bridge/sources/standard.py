@@ -77,7 +77,7 @@ def normalise(inbound: Inbound) -> Event:
         kind=kind or Kind.ALERT,
         status=status,
         # Outside a run each delivery is news of its own.
-        run=RunRef(id=key if key and stateful else identify(inbound).key, url=said.get("url")),
+        run=RunRef(id=key if key and stateful else identify(inbound).key, url=said.get("url"), unique=True),
         action=named,
         changed_at=values.moment(values.inside(body, "timestamp")),
     ).with_(**said)

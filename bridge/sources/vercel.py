@@ -108,7 +108,7 @@ def normalise(inbound: Inbound) -> Event | Ignored:
         status=status,
         **_commit(deployment.meta),
         pipeline=values.text(deployment.name) or LABEL,
-        run=RunRef(id=key, url=page),
+        run=RunRef(id=key, url=page, unique=True),
         environment=values.text(payload.target, 100) or "preview",  # Vercel's null is what its pages call a preview
         url=page or site,
         action=word,
