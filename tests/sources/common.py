@@ -126,7 +126,7 @@ def _forgeries(good: str, prefix: str) -> Iterator[str | None]:
 
 def _with(request: Inbound, header: str, value: str | None) -> Inbound:
     """Return a request with `value` in `header`, and without the sender's other signatures."""
-    headers = {name: kept for name, kept in request.headers.items() if "signature" not in name}
+    headers = {name: kept for name, kept in request.headers.items() if name != header and "signature" not in name}
     return Inbound(request.source, headers | ({header: value} if value is not None else {}), request.body, NOW)
 
 
