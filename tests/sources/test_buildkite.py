@@ -215,6 +215,22 @@ def test_a_wait_step_is_ignored_and_so_is_what_is_no_build() -> None:
     )
 
 
+def test_a_build_of_the_rest_api_brings_its_jobs_without_those_that_were_retried() -> None:
+    body = json.loads(BUILDKITE.bodies["build.5_failed"].read_bytes())
+    jobs = [
+        {"id": "j1", "name": "Lint", "state": "failed", "retried_in_job_id": "j2"},
+        {"id": "j2", "name": "Lint", "state": "passed", "retried_in_job_id": None},
+        {"id": "j3", "type": "waiter", "state": "finished"},
+        {"name": "no id"},
+        7,
+    ]
+    rest = body["build"] | {"pipeline": body["pipeline"], "jobs": jobs}
+    event = buildkite.normalise(BUILDKITE.inbound(None, json.dumps(rest).encode()))
+    assert isinstance(event, Event)
+    assert [(task.id, task.status) for task in event.tasks] == [("j2", Status.SUCCESS)]
+    assert event.with_(tasks=(), action="build.finished") == BUILDKITE.event_of("build.5_failed")
+
+
 @pytest.mark.parametrize(("name", "path"), [("build.2_running", "build"), ("job.2_failed", "job")])
 def test_without_an_id_a_body_is_unreadable(name: str, path: str) -> None:
     with pytest.raises(Unreadable, match=rf"{path}\.id"):

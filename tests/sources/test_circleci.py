@@ -97,6 +97,17 @@ def test_where_no_address_names_the_repository_the_project_does() -> None:
     assert without("circleci/AbC1/DeF2") == "acme/app"
 
 
+def test_a_run_on_a_tag_has_no_branch_in_either_shape() -> None:
+    event = CIRCLECI.event_of("workflow.tag", lambda body: body["pipeline"]["vcs"].update(branch="main"))
+    assert (event.tag, event.branch) == ("v1.4.0", None)
+
+    def both(body: Any) -> None:
+        body["pipeline"]["trigger_parameters"]["git"].update(branch="main", tag="v1.4.0")
+
+    event = CIRCLECI.event_of("workflow.github_app", both)
+    assert (event.tag, event.branch) == ("v1.4.0", None)
+
+
 @pytest.mark.parametrize("name", ["workflow.failed", "job.failed"])
 def test_without_its_workflows_id_a_body_is_unreadable(name: str) -> None:
     with pytest.raises(Unreadable, match=r"workflow\.id"):
