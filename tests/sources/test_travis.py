@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.codec import form_field
 from bridge.errors import Unauthorized, Unreadable
 from bridge.event import Change, Event, Ignored, Inbound, Status
 from bridge.sources import travis
@@ -276,6 +277,12 @@ def test_a_real_body_says_what_stands_in_it(file: str) -> None:
     event = travis.normalise(TRAVIS.inbound(None, (SHARED / "fixtures/travis" / file).read_bytes()))
     assert isinstance(event, Event)
     assert {name: getattr(event, name) for name in common.TOLD} == REAL
+
+
+@needs_shared
+def test_what_is_verified_are_the_bytes_that_travis_signed() -> None:
+    form, payload = (SHARED / "fixtures/travis" / name for name in ("build.passed.form-body.txt", "build.passed.json"))
+    assert form_field(form.read_bytes(), "payload") == payload.read_bytes()
 
 
 @needs_shared
