@@ -61,6 +61,7 @@ SOURCES: Registry[SourceModule] = Registry(
     __name__,
     "alertmanager",
     "appveyor",
+    "azure_devops",
     "bitbucket",
     "buildkite",
     "cdevents",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
     from bridge.sources import (
         alertmanager,
         appveyor,
+        azure_devops,
         bitbucket,
         buildkite,
         cdevents,
@@ -112,6 +114,7 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
     _FORM: list[SourceModule | Bound] = [
         alertmanager,
         appveyor,
+        azure_devops,
         bitbucket,
         buildkite,
         cdevents,
@@ -135,4 +138,4 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("azure_devops".split())
+PLANNED: frozenset[str] = frozenset()
