@@ -43,6 +43,7 @@ Role = Literal["all", "web", "worker"]
 
 HEADERS_WITHIN = timedelta(seconds=30)  # aiohttp's keep-alive time is also how long it waits for a request's headers
 SHUTDOWN_WITHIN = 2.0  # seconds for open connections; together with the couriers' time well under 10
+ABANDON_AFTER = 8.5  # seconds after the stop began: 10 are promised
 LEAD_EVERY = timedelta(seconds=2)  # how soon another worker takes over from a leader that is gone
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 2_000
@@ -140,19 +141,26 @@ class Bridge:
     async def stop(self) -> None:
         """Stop accepting, let what is in flight end, close the store."""
         self.feed.close()
+        # A database that is silent must not make this the platform's kill: what is owed is in it anyway.
+        last = asyncio.get_running_loop().call_later(ABANDON_AFTER, self._abandon)
         if self._listening is not None:
             self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._couriers is not None:
-            await self._couriers.stop()
+        ending = [asyncio.gather(*self._tasks, return_exceptions=True)]
+        await asyncio.gather(*ending, *([self._couriers.stop()] if self._couriers is not None else []))
         if self._session is not None:
             await self._session.close()
         if self._store is not None:
             await self._store.close()
+        last.cancel()
+
+    def _abandon(self) -> None:
+        log.warning("store.abandoned")
+        if self._store is not None:
+            self._store.abandon()
 
     def _background(self, work: Awaitable[None]) -> None:
         async def run() -> None:

@@ -48,7 +48,7 @@ POLL = 2.0  # seconds; the safety net under the wake-ups, and how soon another p
 LEASE_BEYOND_TIMEOUT = timedelta(seconds=90)
 HOLD_AT_MOST = 30.0  # seconds that a claimed delivery may wait for its rate limit before it is handed back
 BREATH = 0.05  # seconds
-FINISH_WITHIN = 6.0  # seconds for what is in flight when bridge stops
+FINISH_WITHIN = 5.0  # seconds for what is in flight when bridge stops
 LOOKUP_WITHIN = 4.0  # seconds
 LOOKUPS_KEPT = 2_000
 SET_BACK = 5.0  # seconds from which on a clock was set and did not drift

@@ -176,16 +176,17 @@ class Memory:
             self.tracks[fit_key(entry.track.key)] = entry.track
 
 
-async def accept(connection: Connection, batch: list[Waiter]) -> tuple[list[Talk], list[Waiter]]:
+async def accept(connection: Connection, batch: list[Waiter], patience: str = "") -> tuple[list[Talk], list[Waiter]]:
     """Decide and write a batch in an open transaction; return those that are done and those for the next batch.
 
-    Nothing is answered yet: that is for after the commit.
+    Nothing is answered yet: that is for after the commit. `patience`: how long a lock is waited for, else as ever.
     """
     talks = [Talk.begin(waiter) for waiter in batch]
     locks = {seen_lock(*talk.seen_key) for talk in talks} | {
         run_lock(talk.run_key, 0) for talk in talks if talk.run_key
     }
-    await connection.execute("BEGIN; " + lock_statement(locks))
+    waiting = f"SET LOCAL lock_timeout = '{patience}'; " if patience else ""
+    await connection.execute(f"BEGIN; {waiting}{lock_statement(locks)}")
     memory = await _read(connection, talks)
     paused, later = _drive(talks, memory)
     await _ask_tracks(connection, paused, memory)

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHANNEL = "bridge_owed"
+BEING_SENT = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'sending')"
+WAITED_FOR = """
+    SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objsubid = 1
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND (classid::bigint << 32) | objid::bigint = $1)
+"""
+ALONE_FOR = 2.0  # seconds
 AGAIN = 1.0  # seconds until a lost connection is made anew
 STILL_THERE = 15.0  # seconds; a connection that is cut silently is known to be lost so soon
 TELL = "SELECT pg_notify('bridge_owed', $1 || name) FROM unnest($2::text[]) AS name"
@@ -58,6 +65,10 @@ class Ears:
                 await connection.close(timeout=2)
             except (asyncpg.PostgresError, *AWAY):
                 connection.terminate()
+
+    def abandon(self) -> None:
+        if self.connection is not None:
+            self.connection.terminate()
 
     def telling(self, names: set[str]) -> tuple[str, list[str]]:
         """Return what `TELL` is asked with."""
@@ -116,9 +127,13 @@ class Ears:
 
 
 async def _begin_to_work(connection: Connection, recover: Callable[[], Awaitable[None]] | None) -> None:
-    """Hold the workers' lock as long as this session lives; who gets it alone, even for a moment, is alone."""
+    """Hold the workers' lock as long as this session lives; who gets it alone, for as long as others need to come back
+    after the database did, is alone."""
     if recover is not None and await connection.fetchval("SELECT pg_try_advisory_lock($1)", WORKING):
-        await recover()
+        if await connection.fetchval(BEING_SENT):
+            await asyncio.sleep(ALONE_FOR)
+            if not await connection.fetchval(WAITED_FOR, WORKING):
+                await recover()
         await connection.execute(f"SELECT pg_advisory_lock_shared({WORKING}), pg_advisory_unlock({WORKING})")
         return
     await connection.execute(f"SELECT pg_advisory_lock_shared({WORKING})")

@@ -182,6 +182,12 @@ class Wire:
         except (TimeoutError, asyncpg.PostgresError, *AWAY):  # then the other side finds out by itself
             pool.terminate()
 
+    def abandon(self) -> None:
+        """Cut all connections: who waits for an answer hears at once that there will be none."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
     @asynccontextmanager
     async def line(self) -> AsyncIterator[Connection]:
         """Lend a connection; what fails in the server becomes StoreUnavailable, what fails in us stays what it is."""
@@ -232,6 +238,11 @@ def may_try_again(error: StoreUnavailable) -> bool:
     if state is not None:
         return state.startswith("08") or state in (*UNDONE, "25006", "57P01", "57P02")
     return isinstance(cause, AWAY) and not isinstance(cause, TimeoutError)
+
+
+def is_locked(error: StoreUnavailable) -> bool:
+    """Return whether somebody else held a lock for too long."""
+    return getattr(error.__cause__, "sqlstate", None) == "55P03"
 
 
 async def _settle_in(connection: Connection) -> None:

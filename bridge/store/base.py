@@ -320,4 +320,7 @@ class Store(Protocol):
     def on_owed(self, wake: Callable[[str], None]) -> None:
         """Call `wake` with a destination's name whenever something became due for it."""
 
+    def abandon(self) -> None:
+        """Let go of the engine at once: whatever waits for it fails, and `close` has nothing to wait for."""
+
     async def close(self) -> None: ...

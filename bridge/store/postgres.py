@@ -21,7 +21,7 @@ from bridge.store import _postgres_accept, _postgres_deliver, _postgres_shared
 from bridge.store._postgres_batch import Batches, Waiting
 from bridge.store._postgres_keys import MIGRATING, fit, lock_statement, run_lock
 from bridge.store._postgres_listen import TELL, Ears
-from bridge.store._postgres_wire import Wire, alone, may_try_again
+from bridge.store._postgres_wire import Wire, alone, is_locked, may_try_again
 from bridge.store.accepting import Entry
 from bridge.store.base import (
     Accepted,
@@ -230,6 +230,11 @@ class PostgresStore:
     async def _recover(self) -> None:
         await self._wire.change(lambda connection: connection.execute(RECOVER))
 
+    def abandon(self) -> None:
+        for wire in (self._wire, self._front):
+            wire.abandon()
+        self._ears.abandon()
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -251,28 +256,33 @@ class PostgresStore:
         """Accept a batch in one transaction; an arrival that cannot be written down fails alone."""
         try:
             return await self._accept_together(batch)
-        except StoreUnavailable:
-            raise
+        except StoreUnavailable as error:
+            if len(batch) == 1 or not is_locked(error):
+                raise
         except Exception as error:
             if len(batch) == 1:
                 batch[0].fail(error)
                 return []
+        # One of them is in the way of all: a web that stands still in the middle of a run of theirs, for instance.
         for waiter in batch:
-            await self._accept([waiter])
+            try:
+                await self._accept_together([waiter], patience="200ms")
+            except Exception as error:
+                waiter.fail(error)
         return []
 
-    async def _accept_together(self, batch: list[Waiter]) -> list[Waiter]:
+    async def _accept_together(self, batch: list[Waiter], patience: str = "") -> list[Waiter]:
         try:
-            done, later = await self._accept_once(batch)
+            done, later = await self._accept_once(batch, patience)
         except _CertainlyNot as error:
             log.info("store.again", error=str(error))
-            done, later = await self._accept_once(batch)
+            done, later = await self._accept_once(batch, patience)
         for talk in done:
             talk.answer()
         self._owe(_postgres_accept.destinations(done))
         return later
 
-    async def _accept_once(self, batch: list[Waiter]) -> tuple[list[Talk], list[Waiter]]:
+    async def _accept_once(self, batch: list[Waiter], patience: str) -> tuple[list[Talk], list[Waiter]]:
         """Raises StoreUnavailable; of its kind _CertainlyNot when nothing was committed and a new try may go well.
 
         A commit whose answer was lost may have happened. We say that it has not: the sender comes again, and then his
@@ -281,7 +291,7 @@ class PostgresStore:
         committing = False
         try:
             async with self._front.line() as connection:
-                done, later = await _postgres_accept.accept(connection, batch)
+                done, later = await _postgres_accept.accept(connection, batch, patience)
                 committing = True
                 await connection.execute("COMMIT")
         except StoreUnavailable as error:

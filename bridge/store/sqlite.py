@@ -279,6 +279,9 @@ class SqliteStore:
 
         return await self._write(write)
 
+    def abandon(self) -> None:
+        pass  # a file does not keep anybody waiting
+
     # -- the machinery -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +28,7 @@ from hypothesis.stateful import (
 
 from bridge.event import Run, Target, Track
 from bridge.receive import Deciding
-from bridge.store import open_store
+from bridge.store import _postgres_listen, open_store
 from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
 from bridge.store.base import WAITING, Accepted, Arrival, Claimed, Settlement, Store
 from tests import arrivals, postgres
@@ -338,6 +339,11 @@ async def _together(store: Store, many: list[Arrival]) -> list[Any]:
 def _told(state: str) -> str:
     """Whether a lost one still counts as sent, or waits again, shows when it is claimed."""
     return "waiting" if state in WAITING else state
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_postgres_listen, "ALONE_FOR", 0.0)
 
 
 def live(engine: str, examples: int, steps: int) -> None:

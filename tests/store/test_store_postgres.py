@@ -16,9 +16,17 @@ from bridge import codec
 from bridge.errors import StoreUnavailable
 from bridge.event import Change, Track
 from bridge.receive import Deciding
-from bridge.store import _postgres_batch, _postgres_deliver, _postgres_keys, _postgres_wire, open_store
+from bridge.store import (
+    _postgres_batch,
+    _postgres_deliver,
+    _postgres_keys,
+    _postgres_listen,
+    _postgres_wire,
+    open_store,
+)
 from bridge.store import postgres as engine
-from bridge.store.base import Arrival, Store
+from bridge.store._postgres_keys import WORKING, lock_statement, run_lock
+from bridge.store.base import Accepted, Arrival, Store
 from bridge.store.migrating import migration, migrations
 from bridge.store.postgres import PostgresStore
 from tests import postgres
@@ -459,3 +467,80 @@ async def test_two_processes_route_a_stuck_event_once(pair: tuple[PostgresStore,
     await pair[0].accept(arrival(event(1), "a"), Failing())
     assert sum(await asyncio.gather(*(store.route_stuck(ALL) for store in pair))) == 1
     assert len(await pair[0].deliveries(limit=9)) == 1
+
+
+# -- others in the way -------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_somebody_holds_is_in_nobody_elses_way(postgres_url: str) -> None:
+    """A web that stands still within its transaction holds the locks of its runs: only these are refused."""
+    store = await open_store(postgres_url)
+    other = await asyncpg.connect(postgres_url)
+    held = ALL.run_key(event(1))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute(lock_statement([run_lock(held, 0)]))
+    await other.execute("SET lock_timeout = 0")
+    for wire in (store._front,):  # type: ignore[attr-defined]
+        async with wire.line() as connection:
+            await connection.execute("SET lock_timeout = '100ms'")
+    many = (store.accept(arrival(event(number), f"k{number}"), ALL) for number in (1, 2, 3))
+    answers = await asyncio.gather(*many, return_exceptions=True)
+    assert isinstance(answers[0], StoreUnavailable)
+    assert [isinstance(answer, Accepted) for answer in answers[1:]] == [True, True]
+    await transaction.rollback()
+    await other.close()
+    assert not (await store.accept(arrival(event(1), "k1"), ALL)).duplicate
+    await store.close()
+
+
+async def test_a_silent_database_is_let_go(postgres_url: str) -> None:
+    """`abandon` ends what waits for an answer that does not come."""
+    store = await open_store(postgres_url)
+    other = await asyncpg.connect(postgres_url)
+    await other.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+    accepting = asyncio.create_task(store.accept(arrival(event(1), "a"), ALL))
+    while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0)
+    store.abandon()
+    with pytest.raises(StoreUnavailable):
+        await accepting
+    await store.close()
+    await other.close()
+
+
+async def test_a_worker_that_comes_before_the_others_are_back_takes_nothing_from_them(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(postgres_url)
+    await store.accept(arrival(event(1), "a"), ALL)
+    (held,) = await store.claim("builds", NOON, LEASE, 9)
+    back = await asyncpg.connect(postgres_url)
+    waiting = asyncio.Event()
+
+    async def come_back(seconds: float) -> None:
+        """The other worker reconnects while the new one listens whether he is alone."""
+        if seconds == _postgres_listen.ALONE_FOR and not waiting.is_set():
+            waiting.set()
+            coming = asyncio.create_task(back.execute(f"SELECT pg_advisory_lock_shared({WORKING})"))
+            looking = await asyncpg.connect(postgres_url)
+            while not await looking.fetchval(_postgres_listen.WAITED_FOR, WORKING):
+                await real(0)
+            await looking.close()
+            came.append(coming)
+            return
+        await real(seconds)
+
+    came: list[asyncio.Task[str]] = []
+    real = asyncio.sleep
+    monkeypatch.setattr(_postgres_listen.asyncio, "sleep", come_back)
+    new = await open_store(postgres_url, worker=True)
+    monkeypatch.undo()
+    await came[0]
+    assert waiting.is_set()
+    assert (await new.claim("builds", NOON, LEASE, 9)) == [], "somebody holds it"
+    await store.settle(settled(held))
+    assert [one.state for one in await store.deliveries(limit=9)] == ["done"]
+    await back.close()
+    await new.close()
+    await store.close()
