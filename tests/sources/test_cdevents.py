@@ -100,6 +100,17 @@ def test_a_pipeline_and_its_task_are_one_run_though_one_event_alone_names_the_re
     assert (run.run.event.repository, run.run.event.branch) == ("acme/app", "main")
 
 
+def test_an_id_is_told_apart_by_its_source_and_type() -> None:
+    def key(**said: str) -> str:
+        body = json.loads(SENDER.bodies["pipelinerun.queued"].read_bytes())
+        body["context"] |= said
+        return cdevents.identify(SENDER.sent(json.dumps(body).encode())).key
+
+    assert key() == key(timestamp="2026-03-02T12:00:09Z")
+    others = ({}, {"id": "b"}, {"source": "/ci/other"}, {"type": "dev.cdevents.pipelinerun.started.0.2.0"})
+    assert len({key(**said) for said in others}) == 4
+
+
 def test_a_service_that_is_upgraded_twice_speaks_twice() -> None:
     first, second = (
         SENDER.event_of("service.upgraded", lambda body, key=key: body["context"].update(id=key)) for key in ("a", "b")

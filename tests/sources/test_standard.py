@@ -104,6 +104,7 @@ def test_id_and_time_are_signed() -> None:
 def test_a_dot_cannot_move_between_what_is_signed() -> None:
     moved = Inbound("std", standard_headers(b"2." + BODY, SECRET, delivery="msg", now=NOW), BODY, NOW)
     refused(changed(moved, "webhook-timestamp", moved.headers["webhook-timestamp"] + ".2"))
+    refused(Inbound("std", standard_headers(BODY, SECRET, delivery="msg.1", now=NOW), BODY, NOW))
 
 
 def test_of_many_signatures_one_must_fit_and_other_versions_are_passed_over() -> None:
