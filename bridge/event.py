@@ -84,6 +84,7 @@ class RunRef(Data, frozen=True):
     `id` is the sender's, stable over all events of one run, as text. `attempt` counts re-runs from 1; it is None where
     the sender does not count them. `number` is what people call the run (``#41``) and what tracks are ordered by.
     `unique`: the id alone names the run, for not every event of it tells the repository.
+    `of_tasks`: the run is no more than its tasks, of which each event brings one (the statuses of a commit).
     """
 
     id: str
@@ -91,6 +92,7 @@ class RunRef(Data, frozen=True):
     attempt: int | None = None
     url: str | None = None
     unique: bool = False
+    of_tasks: bool = False
 
 
 class Task(Data, frozen=True):

@@ -76,7 +76,8 @@ def track_key(event: Event) -> str:
         ref = f"pull of branch/{event.branch or ''}"  # GitHub leaves the number out once it is closed
     else:
         ref = f"branch/{event.branch or ''}"
-    parts = (event.source, event.kind, (event.repository or "").lower(), event.pipeline or "", event.environment or "")
+    pipeline = "" if event.run and event.run.of_tasks else event.pipeline or ""  # all builds of a commit are one run
+    parts = (event.source, event.kind, (event.repository or "").lower(), pipeline, event.environment or "")
     return "|".join((*parts, ref))
 
 
@@ -100,6 +101,8 @@ def fold_run(event: Event, run: Run | None, *, repeat: bool = False, sent_at: da
         return _fold_once(event, run, key, repeat=repeat)
     if event.kind is Kind.TASK:
         return _fold_task(event, run, key)
+    if event.run is not None and event.run.of_tasks and event.tasks:
+        return _fold_part(event, run, key, event.tasks[0])
     return _fold_state(event, run, key, repeat=repeat, sent_at=sent_at)
 
 
@@ -391,6 +394,69 @@ def _with_list(known: tuple[Task, ...], listed: tuple[Task, ...]) -> tuple[Task,
     )
 
 
+def _fold_part(event: Event, run: Run | None, key: str, task: Task) -> FoldedRun:
+    """A task of a run of which nothing else is told: its state is theirs together, in whatever order they come.
+
+    Nobody counts attempts: one begins when a task that had ended takes the whole run out of its result.
+    """
+    before = run = run or Run(key=key, event=event, first_at=event.received_at)
+    old = next((known for known in run.tasks if known.id == task.id), None)
+    if old is not None and not _follows(task, old):
+        run = _moved(run, run.with_(event=fill(run.event, event)))
+        return FoldedRun(_numbered(event, run.attempt), run, news=False, moved=run is not before)
+    task = fill_task(task, old) if old else task
+    tasks = tuple(task if known.id == task.id else known for known in run.tasks)
+    if old is None and len(tasks) < MAX_TASKS:
+        tasks = (*tasks, task)
+    status = _together(tasks)
+    left = run.seen and run.event.status.finished and status != run.event.status
+    fresh = bool(left and old and old.status.finished)
+    run = run.with_(attempt=run.attempt + fresh, tasks=tasks, seen=True, version=run.version + 1)
+    merged = _of_parts(fill(event, before.event, other_attempt=fresh), run, status)
+    if fresh:
+        merged = merged.with_(started_at=task.started_at)
+    news = not before.seen or status != before.event.status
+    if not news:
+        merged = merged.with_(**{name: getattr(before.event, name) for name in _MEANING})
+    run = run.with_(event=merged.with_(task=None, tasks=()))
+    track = track_key(merged) if news and status.finished else None
+    return FoldedRun(merged, run, news, moved=True, track=track)
+
+
+def _follows(new: Task, old: Task) -> bool:
+    """Return whether `new` is a later state of the same task, which may well have begun anew."""
+    after = _after(new.changed_at, old.changed_at)
+    return _newer_task(old, new).status != old.status if after is None else after
+
+
+def _together(tasks: Sequence[Task]) -> Status:
+    """Return the state of all: one failure is the whole run's, one that is under way keeps it from having succeeded."""
+    states = [task.status for task in tasks]
+    failed = [status for status in states if status.unsuccessful]
+    under_way = [status for status in states if not status.finished]
+    if under_way and not failed:
+        return max(under_way, key=RANK.__getitem__)
+    return max(failed or states, key=SEVERITY.index)
+
+
+def _of_parts(event: Event, run: Run, status: Status) -> Event:
+    """Return what is said of the whole run. A number, a name and a page are those of its task, if it has only one."""
+    ended = [task.finished_at for task in run.tasks if task.finished_at]
+    changed = [task.changed_at for task in run.tasks if task.changed_at]
+    started = [when for when in (event.started_at, *(task.started_at for task in run.tasks)) if when]
+    event = _numbered(event, run.attempt).with_(
+        status=status,
+        tasks=run.tasks,
+        started_at=min(started, default=None),
+        finished_at=max(ended, default=None) if status.finished else None,
+        changed_at=max(changed, default=None),
+    )
+    if len(run.tasks) == 1 or event.run is None:
+        return event
+    page = event.run.url or event.url
+    return event.with_(run=event.run.with_(number=None), url=page, pipeline=None, description=None)
+
+
 def _done_over(old: Task, new: Task) -> bool:
     """Return whether `new` is `old` once more, where nobody counts: of the same name, made after `old` had ended."""
     return bool(
@@ -488,7 +554,7 @@ def _row(results: Sequence[Result]) -> tuple[datetime | None, int]:
 
 
 def _order(event: Event, run: Run, results: Sequence[Result], run_id: str) -> tuple[float, int]:
-    if event.run and event.run.number is not None:
+    if event.run and event.run.number is not None and not event.run.of_tasks:
         return (float(max(-_HUGE, min(event.run.number, _HUGE))), run.attempt)
     # A run that is started again keeps its place: it still tests the same old commit.
     place = next((result.order[0] for result in results if result.run == run_id), None)

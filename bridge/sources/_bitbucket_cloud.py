@@ -1,7 +1,8 @@
 """What does Bitbucket Cloud say? Build statuses of commits, pushes, pull requests.
 
 A build status is all that a webhook tells of a build, be it of Bitbucket Pipelines or of another system: it belongs to
-a commit and a key, is changed in place and begins anew when a build of the commit is run again. Nothing but Unreadable
+a commit and a key, is changed in place and begins anew when a build of the commit is run again. The commit is the run
+and each of its builds a task of it. Nothing but Unreadable
 leaves this file.
 
 https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/
@@ -17,7 +18,7 @@ import msgspec
 
 from bridge.codec import clean, decode
 from bridge.errors import Unreadable
-from bridge.event import Event, Ignored, Kind, RunRef, Status
+from bridge.event import Event, Ignored, Kind, RunRef, Status, Task
 from bridge.sources._values import (
     address,
     facts,
@@ -119,6 +120,18 @@ def commit_status(source: str, body: bytes) -> Event:
     branch = text(inside(said, "refname"))
     pipeline, count = _named(first(inside(said, "name"), inside(said, "key")), branch, inside(said, "url"))
     url = address(inside(said, "url"))
+    name = key(inside(said, "key"), "commit_status.key")
+    task = Task(
+        id=name,
+        name=pipeline or name,
+        status=status,
+        url=url,
+        # The status keeps its creation when the build is run again days later: so no duration, and this beginning.
+        started_at=changed if status is Status.RUNNING else None,
+        finished_at=changed if status.finished else None,
+        changed_at=changed,
+        note=unknown(state, STATUS) or text(inside(said, "description")),
+    )
     return Event(
         **_place(source, hook.repository),
         **_author(inside(commit, "author"), hook.actor),
@@ -129,13 +142,14 @@ def commit_status(source: str, body: bytes) -> Event:
         title=text(inside(commit, "message")),
         message=whole_text(inside(commit, "message")),
         pipeline=pipeline,
-        run=RunRef(id=f"{sha}/{key(inside(said, 'key'), 'commit_status.key')}", number=count, url=url),
+        # Nothing holds the builds of a commit together but the commit itself.
+        run=RunRef(id=f"commit/{sha}", number=count, url=_page(commit) or url, of_tasks=True),
+        tasks=(task,),
         url=url or _page(commit),
-        description=unknown(state, STATUS) or text(inside(said, "description")),
+        description=task.note,
         committed_at=moment(inside(commit, "date")),
-        # The status keeps its creation when the build is run again days later: so no duration, and this beginning.
-        started_at=changed if status is Status.RUNNING else None,
-        finished_at=changed if status.finished else None,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
         changed_at=changed,
     )
 

@@ -194,7 +194,7 @@ _OF_ACTIONS = re.compile(r"/[^/\s]+/[^/\s]+/actions/runs/[0-9]+(/jobs/[0-9]+)?")
 
 
 def status(source: str, body: bytes) -> Event | Ignored:
-    """What other systems say about a commit. One run per commit and context."""
+    """What other systems say about a commit: it is the run, and each context a task of it."""
     hook = decode(body, _StatusHook)
     place = words.place(source, hook.repository)
     target = text(hook.target_url)
@@ -205,6 +205,17 @@ def status(source: str, body: bytes) -> Event | Ignored:
     sha, context = key(hook.sha, "sha"), key(hook.context, "context")
     made, changed = moment(hook.created_at), moment(hook.updated_at) or moment(hook.created_at)
     url = address(target)
+    task = Task(
+        id=context,
+        name=context,
+        status=found,
+        url=url,
+        # Every status is an object of its own: only the pending one was made when the run began.
+        started_at=made if found is Status.RUNNING else None,
+        finished_at=changed if found.finished else None,
+        changed_at=changed,
+        note=": ".join(part for part in (words.nuance(said), text(hook.description)) if part) or None,
+    )
     return Event(
         **place,
         kind=Kind.PIPELINE,
@@ -218,13 +229,13 @@ def status(source: str, body: bytes) -> Event | Ignored:
         author_name=text(inside(hook.commit, "author", "name")),
         author_email=text(inside(hook.commit, "author", "email")),
         pipeline=context,
-        run=RunRef(id=f"{sha}/{context}", url=url),
+        run=RunRef(id=f"commit/{sha}", url=address(inside(hook.commit, "url")) or url, of_tasks=True),
+        tasks=(task,),
         url=url or address(inside(hook.commit, "url")),
-        description=": ".join(part for part in (words.nuance(said), text(hook.description)) if part) or None,
+        description=task.note,
         committed_at=moment(inside(hook.commit, "timestamp")),
-        # Every status is an object of its own: only the pending one was made when the run began.
-        started_at=made if found is Status.RUNNING else None,
-        finished_at=changed if found.finished else None,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
         changed_at=changed,
     )
 

@@ -107,20 +107,22 @@ def test_a_living_message_shows_a_build_from_its_beginning_and_a_broken_branch_i
             key="772",
             name="Pipeline #42 for main",
             updated_on="2026-03-02T11:00:00+00:00",
-            commit={"hash": "c0ffee"},
+            commit={"hash": "c0ffee", "date": "2026-03-02T10:55:00+00:00"},
         ),
     )
     assert decisions.add(fixed).event.change is Change.FIXED
 
 
-def test_two_builds_of_one_commit_are_two_runs() -> None:
-    def other(body: Any) -> None:
-        body["commit_status"]["key"] = "lint"
+def test_the_builds_of_one_commit_are_one_run_with_a_line_each() -> None:
+    def lint(body: Any) -> None:
+        body["commit_status"] |= {"key": "lint", "name": "lint #7"}
 
-    ours, theirs = BITBUCKET.event_of(FAILED), BITBUCKET.event_of(FAILED, other)
-    assert ours.run is not None
-    assert theirs.run is not None
-    assert ours.run.id != theirs.run.id
+    folding = Folding(BITBUCKET.event_of(RUNNING), BITBUCKET.event_of(RUNNING, lint), BITBUCKET.event_of(FAILED, lint))
+    assert folding.tasks == {"771": "running", "lint": "failure"}
+    assert folding.state == ("failure", 1)
+    assert folding.run is not None
+    assert [task.name for task in folding.run.tasks] == ["Pipeline", "lint"]
+    assert folding.run.event.url == "https://bitbucket.org/acme/app/commits/4f1d2c3b5a69788796a5b4c3d2e1f00112233445"
 
 
 @pytest.mark.parametrize(
