@@ -96,3 +96,12 @@ def test_an_id_that_nobody_has_is_a_no(name: str) -> None:
 @pytest.mark.parametrize("since", ["99999999d", "9999999999999w", "yesterday", "-1d"])
 def test_a_time_that_makes_no_sense_is_wrong_usage(since: str) -> None:
     assert run("events", "--since", since).exit_code == 2
+
+
+def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/mistyped.db")
+    for command in (["events"], ["deliveries"], ["show", "e1"], ["replay", "d1"], ["export"]):
+        result = CliRunner().invoke(bridge, command)
+        assert result.exit_code == 1
+        assert "there is no database" in result.output
+    assert not (tmp_path / "mistyped.db").exists()

@@ -23,12 +23,19 @@ T = TypeVar("T")
 LONGEST_CELL = 44
 
 
-def with_store(work: Callable[[Store], Awaitable[T]]) -> T:
-    """Run `work` on the database that DATABASE_URL names, the server's own."""
-    from bridge.store import DEFAULT_URL, open_store
+def with_store(work: Callable[[Store], Awaitable[T]], *, make: bool = False) -> T:
+    """Run `work` on the database that DATABASE_URL names, the server's own; `make` it when it is not there."""
+    from bridge.store import DEFAULT_URL, is_missing, open_store
+
+    url = os.environ.get("DATABASE_URL") or DEFAULT_URL
+    if not make and is_missing(url):
+        raise click.ClickException(
+            f"there is no database at {url.removeprefix('sqlite:///')}: run this where `bridge serve` runs, or set "
+            "DATABASE_URL as it has it"
+        )
 
     async def run() -> T:
-        store = await open_store(os.environ.get("DATABASE_URL") or DEFAULT_URL)
+        store = await open_store(url)
         try:
             return await work(store)
         finally:

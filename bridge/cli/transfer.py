@@ -76,7 +76,7 @@ def import_command(file: str, *, as_json: bool, config_path: str | None) -> None
     """
     try:
         with _reading(file) as lines:
-            counts = with_store(lambda store: store.restore(_rows(lines, file)))
+            counts = with_store(lambda store: store.restore(_rows(lines, file)), make=True)
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror or error}") from error
     _sum_up(Counter(counts), as_json=as_json)

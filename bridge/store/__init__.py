@@ -18,6 +18,12 @@ def engine(url: str) -> str:
     return "SQLite" if url.startswith("sqlite:") else "PostgreSQL"
 
 
+def is_missing(url: str) -> bool:
+    """Return whether `url` names a file that is not there: opening it would make an empty one."""
+    scheme, _, rest = url.partition("://")
+    return scheme == "sqlite" and not Path(rest.removeprefix("/") or "bridge.db").exists()
+
+
 async def open_store(url: str, *, worker: bool = False) -> Store:
     """Open the database at `url` (``sqlite:///bridge.db``, ``sqlite:////data/bridge.db``, ``postgresql://...``).
 
