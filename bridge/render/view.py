@@ -149,26 +149,28 @@ def emoji(event: Event) -> str:
     return LOOKS[event.status][0]
 
 
-def _github_page(event: Event) -> str | None:
-    """Return the repository's page where the addresses below it are known."""
+_BELOW = {"github": ("/commit/", "/pull/"), "gitlab": ("/-/commit/", "/-/merge_requests/")}
+"""Where a forge has its commits and pull requests, below the repository's page."""
+
+
+def _below(event: Event) -> tuple[str, tuple[str, str]] | None:
+    """Return the repository's page where the addresses below it are known, and these."""
     address = web_url(event.repository_url)
-    if (
-        address
-        and not set("?#") & set(address)
-        and (event.type == "github" or address.startswith("https://github.com/"))
-    ):
-        return address.rstrip("/")
-    return None
+    if not address or set("?#") & set(address):
+        return None
+    sites = {"github": "https://github.com/", "gitlab": "https://gitlab.com/"}
+    forge = next((name for name, site in sites.items() if address.startswith(site)), event.type)
+    return (address.rstrip("/"), _BELOW[forge]) if forge in _BELOW else None
 
 
 def commit_url(event: Event) -> str | None:
-    page = _github_page(event)
-    return web_url(f"{page}/commit/{event.sha}") if page and _SHA.fullmatch(event.sha or "") else None
+    found = _below(event)
+    return web_url(found[0] + found[1][0] + str(event.sha)) if found and _SHA.fullmatch(event.sha or "") else None
 
 
 def pull_request_url(event: Event) -> str | None:
-    page = _github_page(event)
-    return f"{page}/pull/{event.pull_request}" if page and event.pull_request else None
+    found = _below(event)
+    return f"{found[0]}{found[1][1]}{event.pull_request}" if found and event.pull_request else None
 
 
 # -- filters
