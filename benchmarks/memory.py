@@ -23,7 +23,7 @@ def measure(context: Context) -> list[Row]:
     with chatting(context) as chat:
         known, unknown = places(chat.url)
         configured = configuration(chat=chat.url, extra={"destinations": known})
-        configured["sources"] |= {name: {"type": name, "secret": SECRET} for name in SOURCES if name != "cirrus"}
+        configured["sources"] |= {name: _source(name) for name in SOURCES if name not in configured["sources"]}
         with context.bridge(configured) as server:
             run(pace(server.port, product.requests(numbers=context.numbers), 10, REST))
             idle = server.memory_mb
@@ -34,6 +34,11 @@ def measure(context: Context) -> list[Row]:
         Row("memory.idle", "memory at rest", (idle,), "MB", at_most(64), beside),
         Row("memory.loaded", "memory under load", (loaded,), "MB", at_most(96)),
     ]
+
+
+def _source(name: str) -> dict[str, str]:
+    signs = SOURCES[name].SIGNS and name != "generic"
+    return {"type": name, "secret" if signs else "token": SECRET}
 
 
 def places(chat: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
