@@ -166,10 +166,11 @@ async def test_a_long_read_holds_no_commit_up(path: Path, monkeypatch: pytest.Mo
     reader.execute("SELECT count(*) FROM events").fetchone()
     for n in range(40):
         await store.accept(arrival(event(n), f"k{n}"), ALL)
+    while_read = list(modes)  # after it, the log may begin anew
     reader.close()
     await store.close()
-    assert "PASSIVE" in modes
-    assert "RESTART" not in modes
+    assert "PASSIVE" in while_read
+    assert "RESTART" not in while_read
 
 
 # -- plans
