@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
-from bridge.codec import clean, first_line, web_url
+import msgspec
+
+from bridge.codec import clean, decode, first_line, web_url
 from bridge.errors import Unreadable
 from bridge.event import Identity, Status
 
@@ -183,3 +185,16 @@ def place(url: Any) -> Place:
 def digest(body: bytes) -> Identity:
     """Return what a delivery is known by where the sender gives no id."""
     return Identity("sha256:" + hashlib.sha256(body).hexdigest())
+
+
+class _Id(msgspec.Struct):
+    id: Any = None
+
+
+def identified(body: bytes) -> Identity:
+    """Return what a delivery is known by where the sender gives its id within the body."""
+    try:
+        found = identifier(decode(body, _Id).id)
+    except Unreadable:
+        found = None
+    return Identity(found) if found else digest(body)

@@ -18,7 +18,6 @@ from urllib.parse import quote
 import msgspec
 
 from bridge.codec import decode, web_url
-from bridge.errors import Unreadable
 from bridge.event import Event, Identity, Ignored, Inbound, Kind, RunRef, Status
 from bridge.sources import _values as values
 from bridge.verify import require_hmac_base64
@@ -82,10 +81,6 @@ class _Body(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class _Id(msgspec.Struct):
-    id: Any = None
-
-
 def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
     """Return if one of `secrets` signed the request, else raise Unauthorized."""
     require_hmac_base64(inbound.body, inbound.headers.get("heroku-webhook-hmac-sha256"), secrets)
@@ -93,11 +88,7 @@ def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
 
 def identify(inbound: Inbound) -> Identity:
     """Return the event's id in the signed body: it stays over the attempts, and is one for all webhooks of an app."""
-    try:
-        key = values.identifier(decode(inbound.body, _Id).id)
-    except Unreadable:
-        key = None
-    return Identity(key) if key else values.digest(inbound.body)
+    return values.identified(inbound.body)
 
 
 def normalise(inbound: Inbound) -> Event | Ignored:

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from bridge.codec import decode, web_url
-from bridge.errors import Unreadable
 from bridge.event import Event, Identity, Ignored, Inbound, Kind, RunRef, Status
 from bridge.sources import _values as values
 from bridge.verify import hmac_hex, require_hmac_hex
@@ -68,10 +67,6 @@ class _Body(msgspec.Struct, rename="camel"):
     payload: _Payload | None = None
 
 
-class _Id(msgspec.Struct):
-    id: Any = None
-
-
 def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
     """Return if one of `secrets` signed the request, else raise Unauthorized."""
     require_hmac_hex(inbound.body, inbound.headers.get("x-vercel-signature"), secrets, digest="sha1")
@@ -79,11 +74,7 @@ def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
 
 def identify(inbound: Inbound) -> Identity:
     """Return the id in the signed body, which stays the same when Vercel tries again."""
-    try:
-        key = values.identifier(decode(inbound.body, _Id).id)
-    except Unreadable:
-        key = None
-    return Identity(key) if key else values.digest(inbound.body)
+    return values.identified(inbound.body)
 
 
 def normalise(inbound: Inbound) -> Event | Ignored:

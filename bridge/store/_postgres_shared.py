@@ -10,15 +10,13 @@ https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
 
 from bridge.errors import StoreUnavailable
 from bridge.store._postgres_keys import LEADING, fit, fit_key
-from bridge.store._postgres_wire import connect, is_the_servers, unavailable
+from bridge.store._postgres_wire import alone
 from bridge.store.base import Condition, Limit, Row
 from bridge.store.moving import (
     CHUNK,
@@ -32,7 +30,7 @@ from bridge.store.moving import (
     fitting,
     not_empty,
 )
-from bridge.store.rows import lane
+from bridge.store.rows import condition, lane
 
 if TYPE_CHECKING:
     from bridge.store._postgres_wire import Connection
@@ -151,16 +149,7 @@ async def report(connection: Connection, destination: str, condition: Condition)
 
 
 async def conditions(connection: Connection) -> dict[str, Condition]:
-    return {
-        name: Condition(
-            ok=bool(ok),
-            text=text,
-            at=datetime.fromtimestamp(at, UTC),
-            failures=failures,
-            rest_until=datetime.fromtimestamp(rest_until, UTC) if rest_until is not None else None,
-        )
-        for name, ok, text, at, failures, rest_until in await connection.fetch(CONDITIONS)
-    }
+    return dict(condition(tuple(row)) for row in await connection.fetch(CONDITIONS))
 
 
 # -- who leads ---------------------------------------------------------------------------------------------------------
@@ -193,27 +182,13 @@ async def demand_sessions(url: str) -> None:
     what was prepared in one session is unknown in the next, or there already.
     """
     try:
-        async with _own(url) as one, _own(url) as other:
+        async with alone(url) as one, alone(url) as other:
             pids = {(await one.fetchval(ASK_PID), await other.fetchval(ASK_PID)) for _ in range(ROUNDS)}
     except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
         raise StoreUnavailable(POOLED) from error
     (first, second), *changed = pids
     if changed or first == second:
         raise StoreUnavailable(POOLED)
-
-
-@asynccontextmanager
-async def _own(url: str) -> AsyncIterator[Connection]:
-    """Open a connection for something long. Raises StoreUnavailable; what is no fault of the server stays as it is."""
-    connection = await connect(url, answer_within=None)
-    try:
-        yield connection
-    except Exception as error:
-        if not is_the_servers(error):
-            raise
-        raise unavailable(error) from error
-    finally:
-        connection.terminate()
 
 
 # -- moving ------------------------------------------------------------------------------------------------------------
@@ -235,7 +210,7 @@ HEADS = """
 
 
 async def export(url: str) -> AsyncIterator[tuple[str, Row]]:
-    async with _own(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with alone(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute(NO_HURRY)
         columns = await _columns(connection)
         for table in TABLES:
@@ -251,7 +226,7 @@ async def export(url: str) -> AsyncIterator[tuple[str, Row]]:
 
 async def restore(url: str, rows: AsyncIterator[tuple[str, Row]]) -> dict[str, int]:
     counts: dict[str, int] = {}
-    async with _own(url) as connection, connection.transaction():
+    async with alone(url) as connection, connection.transaction():
         await connection.execute(NO_HURRY)
         await _require_empty(connection)
         columns = await _columns(connection)

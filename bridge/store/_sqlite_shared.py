@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bridge.errors import StoreUnavailable
 from bridge.store.base import Condition, Row
 from bridge.store.moving import CHUNK, COUNTED, COUNTERS, MUST_BE_EMPTY, TABLES, chunks, counter, fitting, not_empty
+from bridge.store.rows import condition
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,16 +50,7 @@ def report(db: sqlite3.Connection, destination: str, condition: Condition) -> No
 
 
 def conditions(db: sqlite3.Connection) -> dict[str, Condition]:
-    return {
-        name: Condition(
-            ok=bool(ok),
-            text=text,
-            at=datetime.fromtimestamp(at, UTC),
-            failures=failures,
-            rest_until=datetime.fromtimestamp(rest_until, UTC) if rest_until is not None else None,
-        )
-        for name, ok, text, at, failures, rest_until in db.execute(CONDITIONS)
-    }
+    return dict(map(condition, db.execute(CONDITIONS)))
 
 
 # -- moving ------------------------------------------------------------------------------------------------------------

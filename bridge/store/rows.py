@@ -17,7 +17,7 @@ import zstandard
 from bridge import codec
 from bridge.event import Event, Run, Target
 from bridge.observe import log
-from bridge.store.base import Claimed, Depth, StoredAttempt, StoredDelivery, StoredEvent
+from bridge.store.base import Claimed, Condition, Depth, StoredAttempt, StoredDelivery, StoredEvent
 
 CLOCKS_DIFFER = timedelta(minutes=1)  # between machines, at most
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
@@ -140,6 +140,13 @@ def stored_delivery(row: Sequence[Any], history: Iterable[Sequence[Any]] = ()) -
             for at, outcome, text, seconds in history
         ),
     )
+
+
+def condition(row: Sequence[Any]) -> tuple[str, Condition]:
+    """Return a destination's name and how it is, from a row of `health`."""
+    name, ok, text, at, failures, rest_until = row
+    rest = moment(rest_until) if rest_until is not None else None
+    return name, Condition(ok=bool(ok), text=text, at=moment(at), failures=failures, rest_until=rest)
 
 
 def depths(waiting: Iterable[tuple[str, int, float]], ended: Iterable[tuple[str, int]]) -> dict[str, Depth]:
