@@ -6,7 +6,8 @@
     ├── ConfigError            every problem with file:line:column; refuse to start, on reload keep the old one
     ├── IngestError            carries its HTTP status; answer the sender, say nothing to a stranger
     │   ├── Unauthorized       401: signature missing, empty or wrong
-    │   └── Unreadable         202: correctly signed, but not understood; stored, shown, counted
+    │   ├── Unreadable         202: correctly signed, but not understood; stored, shown, counted
+    │   └── KeyUnavailable     503 with Retry-After: the public key of who signs could not be fetched yet
     ├── StoreUnavailable       the event cannot be made durable now: 503 with Retry-After
     ├── LookupFailed           a sender's API did not help; the message goes out without it
     ├── TemplateError          the operator's template; a plain message goes out instead
@@ -72,16 +73,26 @@ class Unreadable(IngestError):
     status = 202
 
 
+class KeyUnavailable(IngestError):
+    """Whether the request is signed cannot be told now: the sender's public key could not be fetched yet."""
+
+    status = 503
+
+
 class StoreUnavailable(BridgeError):
     """The store cannot make anything durable now (disk full, locked, away)."""
 
 
 class LookupFailed(BridgeError):
-    """A sender's API did not help. `away`: it did not answer at all, and is better left alone for a while."""
+    """A sender's API did not help. `away`: it did not answer at all, and is better left alone for a while.
 
-    def __init__(self, message: str, *, away: bool = False) -> None:
+    `after`: the seconds for which it wants to be left alone, where it said so.
+    """
+
+    def __init__(self, message: str, *, away: bool = False, after: float = 0.0) -> None:
         super().__init__(message)
         self.away = away
+        self.after = after
 
 
 class TemplateError(BridgeError):

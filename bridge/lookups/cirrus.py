@@ -17,6 +17,7 @@ import msgspec
 from bridge.codec import decode, dump, first_line
 from bridge.errors import LookupFailed, Unreadable
 from bridge.event import Event, Kind, Run, Status, Task
+from bridge.lookups._http import ask
 from bridge.sources.cirrus import CirrusBuild, CirrusTask, event_of, task_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ query RecentBuilds($owner: String!, $name: String!, $count: Int!) {
     + _TASK_FIELDS
 )
 
-ANSWER_LIMIT = 2 * 1024 * 1024
 _TASKS_ASKED = 3  # single tasks that one lookup asks for
 _COMMIT = frozenset({"title", "message", "committed_at"})  # what any build of the same commit can tell
 _RANK = {Status.UNKNOWN: 0, Status.QUEUED: 0, Status.WAITING: 1, Status.RUNNING: 2}  # all others are final: 3
@@ -183,20 +183,11 @@ class _Asker:
         return answer.data or _Data()
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
-        import aiohttp
-
-        # Not compressed: what is read is what was sent, so the limit holds for both.
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        try:
-            async with self._session.post(self._api_url, data=body, headers=headers, allow_redirects=False) as response:
-                return response.status, await _bounded(response.content.iter_chunked(65_536))
-        except TimeoutError as error:
-            raise LookupFailed("Cirrus CI's API did not answer in time", away=True) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # The error's own words may hold the address or a header: its name is enough.
-            raise LookupFailed(f"Cirrus CI's API cannot be reached ({type(error).__name__})", away=True) from None
+        answer = await ask(self._session, "Cirrus CI's API", self._api_url, headers=headers, data=body)
+        return answer.status, answer.body
 
     def _read(self, status: int, body: bytes) -> _Answer | None:
         """The answer; None for what is no JSON where the HTTP status says enough."""
@@ -216,15 +207,6 @@ class _Asker:
         said = first.get("message") if isinstance(first, dict) else None
         text = first_line(said, 200) if isinstance(said, str) else None
         return (text or "no reason given").replace(self._token or "\0", "***")
-
-
-async def _bounded(chunks: Any) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise LookupFailed(f"Cirrus CI's answer is longer than {ANSWER_LIMIT} bytes")
-    return bytes(body)
 
 
 def _events(builds: Iterable[CirrusBuild | None]) -> list[Event]:

@@ -15,6 +15,7 @@ from graphql_server import SCHEMA, GraphQLServer, build_of, task_of
 from bridge.errors import LookupFailed
 from bridge.event import Event, Kind, Run, RunRef, Status, Task
 from bridge.lookups import cirrus
+from bridge.lookups._http import ANSWER_LIMIT
 
 PUBLISHED = Path(__file__).parents[2] / "../shared/schemas/cirrus.graphql"
 QUERIES = {name: getattr(cirrus, name) for name in ("BUILD", "TASK", "SEARCH_BUILDS", "RECENT_BUILDS")}
@@ -267,7 +268,7 @@ async def test_errors_without_data_fail_the_lookup_with_the_apis_words(api: Grap
         await cirrus.look_up(run_of(), session, api.url, None)
 
 
-LONG = b'{"data": {"build": {"id": "7", "branch": "' + b"x" * cirrus.ANSWER_LIMIT + b'"}}}'
+LONG = b'{"data": {"build": {"id": "7", "branch": "' + b"x" * ANSWER_LIMIT + b'"}}}'
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ LONG = b'{"data": {"build": {"id": "7", "branch": "' + b"x" * cirrus.ANSWER_LIMI
         (200, b'{"errors": "no"}', "no reason given"),
         (200, b'{"errors": [{"message": ["no"]}], "data": null}', "no reason given"),
         (200, b"[" * 100_000, "not as documented"),
-        (200, LONG, "longer than 2097152 bytes"),
+        (200, LONG, "more than 2097152 bytes"),
         (401, b"", "HTTP 401$"),
         (400, b'{"errors": [{"message": "what is Build?"}]}', "HTTP 400: what is Build"),
         (500, b"<html>oops</html>", "HTTP 500$"),
@@ -334,7 +335,7 @@ async def test_an_inflated_answer_is_cut_at_the_same_length(serve: Any, session:
         packed = gzip.compress(LONG * 4)
         return web.Response(body=packed, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
 
-    with pytest.raises(LookupFailed, match="longer than"):
+    with pytest.raises(LookupFailed, match="more than"):
         await cirrus.look_up(run_of(), session, await serve(answer), None)
 
 
