@@ -11,11 +11,8 @@ https://docs.discord.com/developers/topics/rate-limits
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
-import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,8 +22,9 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from bridge import __version__, codec
 from bridge.destinations import _discord_embed
+from bridge.destinations._http import ask, header, judge_status, retry_after
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
-from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unreadable, Unsure
+from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
 
@@ -92,9 +90,6 @@ def payload(message: Message, options: Options) -> dict[str, Any]:
 
 # -- what an answer means
 
-_WAIT = 30.0  # where Discord does not say for how long
-_LONGEST_WAIT = 3_600.0
-
 # https://docs.discord.com/developers/topics/opcodes-and-status-codes#json: the class, and what to do about it.
 _CODES: dict[int, tuple[type[DeliveryError], str]] = {
     10003: (Dead, "no such channel, or no such thread: look at thread_id, or make a new webhook"),
@@ -129,15 +124,16 @@ def judge(status: int, headers: Mapping[str, str], answer: Any) -> DeliveryError
     """Return what an answer means, None when it is good. `answer` is its JSON, None where it was none."""
     known = answer if isinstance(answer, dict) else {}
     if status == 429:
-        return RateLimited("discord asks to wait", _after(headers, known))
-    if 200 <= status < 300:
-        return None if isinstance(known.get("id"), str) else _foreign(status)
-    if 300 <= status < 400:
-        return Transient(f"the address redirects (HTTP {status}), which is not followed; write the final address")
+        # The body is exact, the header is rounded.
+        return RateLimited(
+            "discord asks to wait", retry_after(known.get("retry_after"), header(headers, "retry-after"))
+        )
+    if 200 <= status < 300 and isinstance(known.get("id"), str):
+        return None
     code = known.get("code")
     if status < 500 and isinstance(code, int) and code in _CODES:
         return _judge_code(code, known)
-    return _judge_status(status, code if isinstance(code, int) else None)
+    return _judge_rest(status, code if isinstance(code, int) else None)
 
 
 def _judge_code(code: int, answer: Mapping[str, Any]) -> DeliveryError:
@@ -147,20 +143,15 @@ def _judge_code(code: int, answer: Mapping[str, Any]) -> DeliveryError:
     return kind(f"discord says {code}: {text}")
 
 
-def _judge_status(status: int, code: int | None) -> DeliveryError:
+def _judge_rest(status: int, code: int | None) -> DeliveryError:
     """An answer without a code that we know. Without any code it is not Discord's own: a proxy, an outage."""
-    said = f"HTTP {status}" + (f", code {code}" if code else "")
-    if status == 413:
-        return Rejected(f"discord refuses the message: too large ({said})")
+    said = f"code {code}" if code else ""
+    shown = f"HTTP {status}" + (f", {said}" if said else "")
     if code is not None and status in (401, 403, 404):
-        return Dead(f"discord does not know the webhook ({said}), make a new one under Server Settings, Integrations")
+        return Dead(f"discord does not know the webhook ({shown}), make a new one under Server Settings, Integrations")
     if code is not None and status == 400:
-        return Rejected(f"discord refuses the message ({said})")
-    return Transient(f"discord answers {said}")
-
-
-def _foreign(status: int) -> DeliveryError:
-    return Unsure(f"the answer (HTTP {status}) is not one of discord's, the message may have arrived")
+        return Rejected(f"discord refuses the message ({shown})")
+    return judge_status("discord", status, said)
 
 
 def _details(errors: Any) -> str:
@@ -181,30 +172,9 @@ def _faults(errors: Any, path: tuple[str, ...]) -> Iterator[str]:
             yield from _faults(inner, (*path, key))
 
 
-def _after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float:
-    """Return how many seconds to wait, by the body, which is exact, or by the header, which is rounded."""
-    header = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-    for given in (answer.get("retry_after"), header):
-        after = _number(given)
-        if after is not None:
-            return min(max(after, 0.1), _LONGEST_WAIT)
-    return _WAIT
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 # -- talking
 
 _AGENT = f"DiscordBot (bridge, {__version__})"  # without one of this form, its front door may refuse
-_LARGEST_ANSWER = 256 * 1024
 
 
 def open(name: str, options: Options, session: aiohttp.ClientSession) -> Webhook:
@@ -257,72 +227,28 @@ class Webhook:
 
     async def _call(self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None) -> dict[str, Any]:
         """Return Discord's answer; every way in which a request can fail becomes one of our errors."""
-        import aiohttp
-
-        seconds = self._options.timeout.total_seconds()
-        try:
-            async with asyncio.timeout(seconds):
-                status, headers, answer = await self._request(method, path, query, body)
-        # aiohttp's errors name the address, which is the secret: none of them is chained or quoted.
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Transient(f"no connection to discord ({_reason(error)})") from None
-        except TimeoutError:
-            raise Unsure(f"discord did not answer within {seconds:g} s, the message may have arrived") from None
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise Dead("the destination's address is no address") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unsure(f"the connection was lost ({type(error).__name__}), the message may have arrived") from None
-        except RuntimeError:
-            if not self._session.closed:
-                raise
-            raise Transient("bridge is shutting down") from None
-        bad = judge(status, headers, answer)
-        if isinstance(bad, RateLimited) and (answer is None or answer.get("global") is not True):
-            bad.bucket = self._bucket.key
-        if bad or answer is None:
-            raise bad or _foreign(status)
-        return answer
-
-    async def _request(
-        self, method: str, path: str, query: dict[str, str], body: dict[str, Any] | None
-    ) -> tuple[int, Mapping[str, str], dict[str, Any] | None]:
-        import aiohttp
-
-        async with self._session.request(
+        got = await ask(
+            self._session,
             method,
             self._url + path,
+            chat="discord",
+            within=self._options.timeout,
             params=query,
             json=body,
             headers={"User-Agent": _AGENT},
-            allow_redirects=False,
-            # A connection that does not come up in time is known to have carried nothing.
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._options.timeout.total_seconds() * 0.7),
-        ) as response:
-            return response.status, response.headers, await _read(response)
+        )
+        answer = got.object()
+        bad = judge(got.status, got.headers, answer)
+        if isinstance(bad, RateLimited) and (answer is None or answer.get("global") is not True):
+            bad.bucket = self._bucket.key
+        if bad or answer is None:
+            raise bad or judge_status("discord", got.status)
+        return answer
 
 
 def _query(thread_id: str | None) -> dict[str, str]:
     """Buttons come only with `with_components`; those of a webhook that no app owns can only be links."""
     return {"with_components": "true", **({"thread_id": thread_id} if thread_id else {})}
-
-
-async def _read(response: aiohttp.ClientResponse) -> dict[str, Any] | None:
-    """Return the answer's JSON, None for what is none or has no end."""
-    data = b""
-    while chunk := await response.content.read(_LARGEST_ANSWER):
-        data += chunk
-        if len(data) > _LARGEST_ANSWER:
-            return None
-    try:
-        return codec.decode(data, dict)
-    except Unreadable:
-        return None
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no connection, without the address."""
-    number = getattr(getattr(error, "os_error", None), "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
 
 
 def _name(value: Any) -> str:

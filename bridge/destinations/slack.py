@@ -11,21 +11,20 @@ https://docs.slack.dev/apis/web-api/rate-limits
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
-import math
-import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from bridge.codec import web_url
 from bridge.destinations import _slack_blocks
+from bridge.destinations._http import connecting, header, judge_status, read, retry_after, sorting
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
@@ -100,7 +99,6 @@ def payload(message: Message, options: Options) -> dict[str, Any]:
 # -- what an answer means
 
 
-_WAIT = 30.0  # where Slack does not say for how long
 _WAIT_LONG = 600.0  # message_limit_exceeded: the workspace has posted too much
 _TRANSIENT = """
     internal_error fatal_error service_unavailable request_timeout team_added_to_org org_login_required
@@ -155,18 +153,18 @@ def judge_api(status: int, headers: Mapping[str, str], data: Any) -> DeliveryErr
     known = data if isinstance(data, dict) else {}
     word = _word(known.get("error"))
     if status == 429 or word in ("ratelimited", "rate_limited"):
-        return RateLimited("slack asks to wait", _after(headers))
+        return RateLimited("slack asks to wait", retry_after(header(headers, "retry-after")))
     if status == 200 and known.get("ok") is True:
         return None
     if status == 200 and word:
         return _judge_word(word, known)
-    return _judge_status(status, word)
+    return judge_status("slack", status, word)
 
 
 def judge_webhook(status: int, headers: Mapping[str, str], body: str) -> DeliveryError | None:
     """Return what a webhook's answer means, None for ``ok``."""
     if status == 429:
-        return RateLimited("slack asks to wait", _after(headers))
+        return RateLimited("slack asks to wait", retry_after(header(headers, "retry-after")))
     if status == 200 and body.strip() == "ok":
         return None
     word = _word(body.strip())
@@ -176,7 +174,7 @@ def judge_webhook(status: int, headers: Mapping[str, str], body: str) -> Deliver
         return Rejected(f"slack refuses the message: {word}")
     if status in (403, 404, 410) and not body.lstrip().startswith("<"):
         return Dead(f"slack does not know the webhook (HTTP {status}), make a new one under Incoming Webhooks")
-    return _judge_status(status, word)
+    return judge_status("slack", status, word)
 
 
 def _judge_word(word: str, data: Mapping[str, Any]) -> DeliveryError:
@@ -191,17 +189,6 @@ def _judge_word(word: str, data: Mapping[str, Any]) -> DeliveryError:
         return Dead(f"slack says missing_scope: {_scopes(data)}")
     advice = _ADVICE.get(word)
     return kind(f"slack says {word}: {advice}" if advice else f"slack says {word}")
-
-
-def _judge_status(status: int, word: str) -> DeliveryError:
-    """An answer that is not Slack's own: a proxy, a login page, an outage."""
-    if 200 <= status < 300:
-        return Unsure(f"the answer (HTTP {status}) is not one of slack's, the message may have arrived")
-    if 300 <= status < 400:
-        return Transient(f"the address redirects (HTTP {status}), which is not followed; write the final address")
-    if status == 413:
-        return Rejected("slack refuses the message: too large (HTTP 413)")
-    return Transient(f"slack answers HTTP {status}" + (f" {word}" if word else ""))
 
 
 def _word(value: Any) -> str:
@@ -228,16 +215,6 @@ def _scope_list(value: Any) -> str:
     return value if isinstance(value, str) and re.fullmatch(r"[a-z0-9_.:, -]{1,300}", value) else ""
 
 
-def _after(headers: Mapping[str, str]) -> float:
-    """Return ``Retry-After`` in seconds: a tenth at least, an hour at most, half a minute where it makes no sense."""
-    given = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-    try:
-        after = float(given)
-    except ValueError:
-        return _WAIT
-    return min(max(after, 0.1), 3_600.0) if math.isfinite(after) else _WAIT
-
-
 # -- talking
 
 
@@ -251,7 +228,7 @@ def open(name: str, options: Options, session: aiohttp.ClientSession) -> Bot | W
     return Bot(name, options, session) if options.token else Webhook(name, options, session)
 
 
-_LARGEST_ANSWER = 1_000_000
+_LONGEST_ANSWER = 1_000_000  # it repeats the message
 
 
 class _Answer:
@@ -274,9 +251,9 @@ class _Line:
     It also remembers the answer's status, which slack_sdk loses when it stumbles over a body.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, seconds: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, timeout: timedelta) -> None:
         self._session = session
-        self._seconds = seconds
+        self._timeout = timeout
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
 
@@ -286,59 +263,31 @@ class _Line:
 
     @asynccontextmanager
     async def request(self, method: str, url: str, **options: Any) -> AsyncIterator[_Answer]:
-        import aiohttp
-
-        # A connection that does not come up in time is known to have carried nothing.
-        timeout = aiohttp.ClientTimeout(total=None, connect=self._seconds * 0.7)
-        options |= {"allow_redirects": False, "timeout": timeout}
+        options |= {"allow_redirects": False, "timeout": connecting(self._timeout)}
         del options["proxy"]  # the session knows about proxies, and about what needs none
         async with self._session.request(method, url, **options) as response:
             self.status, self.headers = response.status, response.headers
-            yield _Answer(response, await _read(response))
+            yield _Answer(response, await read(response, _LONGEST_ANSWER))
 
+    async def ask(self, talk: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what `talk` returns; every way in which a request can fail becomes one of our errors."""
+        # A closed session is found here first: slack_sdk would open one of its own.
+        async with sorting(self._session, "slack", self._timeout):
+            return await self._understood(talk)
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the beginning of the body: whoever answers in Slack's place cannot fill our memory."""
-    body = b""
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _LARGEST_ANSWER:
-            break
-    return body
+    async def _understood(self, talk: Callable[[], Awaitable[Any]]) -> Any:
+        from slack_sdk.errors import SlackApiError
 
-
-async def _ask(line: _Line, seconds: float, talk: Callable[[], Awaitable[Any]]) -> Any:
-    """Return what `talk` returns; every way in which a request can fail becomes one of our errors."""
-    import aiohttp
-    from slack_sdk.errors import SlackApiError
-
-    if line.closed:  # slack_sdk would open a session of its own
-        raise Transient("bridge is shutting down")
-    try:
-        async with asyncio.timeout(seconds):
+        try:
             return await talk()
-    except SlackApiError as error:
-        data = getattr(error.response, "data", None)
-        raise judge_api(line.status or 0, line.headers, data) or Unsure("slack's answer cannot be read") from None
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise Transient(f"no connection to slack ({_reason(error)})") from None
-    except TimeoutError:
-        raise Unsure(f"slack did not answer within {seconds:g} s, the message may have arrived") from None
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise Dead("the destination's address is no address") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unsure(f"the connection was lost ({type(error).__name__}), the message may have arrived") from None
-    except (AttributeError, TypeError, ValueError, RecursionError):
-        # slack_sdk stumbles over a body that is no JSON object: then only the status is known.
-        if line.status is None:
-            raise
-        raise judge_api(line.status, line.headers, None) or Unsure("slack's answer cannot be read") from None
-
-
-def _reason(error: Exception) -> str:
-    """Why there is no connection, without the address."""
-    number = getattr(getattr(error, "os_error", None), "errno", None)
-    return os.strerror(number) if isinstance(number, int) and number > 0 else type(error).__name__
+        except SlackApiError as error:
+            data = getattr(error.response, "data", None)
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            # slack_sdk stumbles over a body that is no JSON object: then only the status is known.
+            if self.status is None:
+                raise
+            data = None
+        raise judge_api(self.status or 0, self.headers, data) or Unsure("slack's answer cannot be read") from None
 
 
 class Bot:
@@ -398,10 +347,9 @@ class Bot:
         return data
 
     async def _call(self, method: str, body: dict[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        seconds = self._options.timeout.total_seconds()
-        line = _Line(self._session, seconds)
+        line = _Line(self._session, self._options.timeout)
         client = _web_client(self._token, self._options.api_url, line)
-        answer = await _ask(line, seconds, lambda: client.api_call(method, json=body))
+        answer = await line.ask(lambda: client.api_call(method, json=body))
         return answer.data, line.headers
 
     def _receipt(self, answer: Mapping[str, Any], channel: str) -> Receipt:
@@ -438,11 +386,10 @@ class Webhook:
     async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
         from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-        seconds = self._options.timeout.total_seconds()
-        line = _Line(self._session, seconds)
+        line = _Line(self._session, self._options.timeout)
         session: Any = line
         client = AsyncWebhookClient(self._url, session=session, retry_handlers=[], logger=_QUIET)
-        answer = await _ask(line, seconds, lambda: client.send_dict(payload(message, self._options)))
+        answer = await line.ask(lambda: client.send_dict(payload(message, self._options)))
         error = judge_webhook(answer.status_code, line.headers, answer.body or "")
         if error:
             raise error
