@@ -224,16 +224,31 @@ def _suite_page(repository_url: str | None, sha: str | None) -> str | None:
     return words.page(repository_url, f"/commit/{sha}/checks") if sha else repository_url
 
 
-def status(source: str, body: bytes) -> Event:
-    """A commit status: what Jenkins, Buildkite, Woodpecker and others tell GitHub. One run per commit and context."""
+def status(source: str, body: bytes) -> Event | Ignored:
+    """What Jenkins, Buildkite and others say about a commit: it is the run, and each context a task of it."""
     hook = decode(body, shapes.StatusHook)
+    place = words.place(source, hook.repository)
+    url = web_url(hook.target_url)
+    if url and _OF_ACTIONS.fullmatch(url.removeprefix(place["repository_url"] or "")):
+        return _ACTIONS
     outer = hook.commit or shapes.StatusCommit()
     status = _commit_status(hook.state, hook.description)
     made, changed = words.utc(hook.created_at), words.utc(hook.updated_at) or words.utc(hook.created_at)
-    sha, context = first_line(hook.sha), first_line(hook.context)
-    url = web_url(hook.target_url)
+    sha, context = first_line(hook.sha), first_line(hook.context) or "default"
+    page = web_url(outer.html_url) or words.page(place["repository_url"], f"/commit/{sha}")
+    task = Task(
+        id=context,
+        name=context,
+        status=status,
+        url=url,
+        # Every status is an object of its own: only the pending one was made when the run began.
+        started_at=made if status is Status.RUNNING else None,
+        finished_at=changed if status.finished else None,
+        changed_at=changed,
+        note=first_line(hook.description),
+    )
     return Event(
-        **words.place(source, hook.repository),
+        **place,
         **words.commit(outer.commit),
         kind=Kind.PIPELINE,
         status=status,
@@ -242,14 +257,19 @@ def status(source: str, body: bytes) -> Event:
         title=first_line(outer.commit and outer.commit.message),
         author=words.first(*words.logins(outer.author), words.name_of(outer.commit)),
         pipeline=context,
-        run=RunRef(id=f"{sha}/{context}", url=url),
-        url=url or web_url(outer.html_url),
-        description=first_line(hook.description),
-        # Every status is an object of its own: only the pending one was made when the run began.
-        started_at=made if status is Status.RUNNING else None,
-        finished_at=changed if status.finished else None,
+        # Nothing holds the statuses of a commit together but the commit itself.
+        run=RunRef(id=f"commit/{sha}", url=page or url, of_tasks=True),
+        tasks=(task,),
+        url=url or page,
+        description=task.note,
+        started_at=task.started_at,
+        finished_at=task.finished_at,
         changed_at=changed,
     )
+
+
+_OF_ACTIONS = re.compile(r"/actions/runs/[0-9]+([/?#].*)?", re.DOTALL)
+"""A page of this repository's own runs: a status that points there says once more what the run says."""
 
 
 _CANCELLED = re.compile(r"\bcancell?ed\b", re.IGNORECASE)
