@@ -1,8 +1,9 @@
 """What do all processes on one PostgreSQL share beside events and deliveries, and how does everything move house?
 
 Rate limits are rows, and the database's own clock is the only one that counts: N workers together ask a chat no faster
-than one would. How destinations are is a row each. One process at a time leads: it holds an advisory lock of its
-session, which ends when the session does. Moving is one snapshot out, or one transaction in.
+than one would. How destinations are, and how the sources were answered on a day, is a row each. One process at a time
+leads: it holds an advisory lock of its session, which ends when the session does. Moving is one snapshot out, or one
+transaction in.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
 """
@@ -10,6 +11,7 @@ https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import asyncpg
@@ -17,7 +19,7 @@ import asyncpg
 from bridge.errors import StoreUnavailable
 from bridge.store._postgres_keys import LEADING, fit, fit_key
 from bridge.store._postgres_wire import alone
-from bridge.store.base import Condition, Limit, Row
+from bridge.store.base import Condition, Limit, Row, Tally
 from bridge.store.moving import (
     CHUNK,
     COUNTED,
@@ -30,7 +32,8 @@ from bridge.store.moving import (
     fitting,
     not_empty,
 )
-from bridge.store.rows import condition, lane
+from bridge.store.rows import condition, day, lane, tally_row
+from bridge.store.rows import tally as read_tally
 
 if TYPE_CHECKING:
     from bridge.store._postgres_wire import Connection
@@ -83,6 +86,23 @@ REPORT = """
                                             failures = excluded.failures, rest_until = excluded.rest_until
 """
 CONDITIONS = "SELECT destination, ok, text, at, failures, rest_until FROM health"
+
+# -- how the sources were answered -------------------------------------------------------------------------------------
+
+# In the order of the key: two processes that write the same rows never wait for each other in a circle.
+TALLY = """
+    INSERT INTO tallies (day, source, answer, repository, times, last_at, last_event)
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::float8[], $7::bigint[])
+        AS t (day, source, answer, repository, times, last_at, last_event)
+    ORDER BY day, source COLLATE "C", answer COLLATE "C", repository COLLATE "C"
+    ON CONFLICT (day, source, answer, repository) DO UPDATE SET
+        times = tallies.times + excluded.times, last_at = greatest(tallies.last_at, excluded.last_at),
+        last_event = greatest(tallies.last_event, excluded.last_event)
+"""
+TALLIES = """
+    SELECT source, answer, repository, sum(times)::bigint, max(last_at), max(last_event) FROM tallies WHERE day >= $1
+    GROUP BY source, answer, repository
+"""
 
 ASK_PID = "SELECT pg_backend_pid()"
 ROUNDS = 3
@@ -150,6 +170,18 @@ async def report(connection: Connection, destination: str, condition: Condition)
 
 async def conditions(connection: Connection) -> dict[str, Condition]:
     return dict(condition(tuple(row)) for row in await connection.fetch(CONDITIONS))
+
+
+# -- how the sources were answered -------------------------------------------------------------------------------------
+
+
+async def tally(connection: Connection, tallies: Sequence[Tally]) -> None:
+    if tallies:
+        await connection.execute(TALLY, *map(list, zip(*map(tally_row, tallies), strict=True)))
+
+
+async def tallies(connection: Connection, since: datetime) -> list[Tally]:
+    return [read_tally(tuple(row)) for row in await connection.fetch(TALLIES, day(since))]
 
 
 # -- who leads ---------------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from bridge.store import rows
-from bridge.store.base import Depth, StoredDelivery, StoredEvent
+from bridge.store.base import Depth, StoredDelivery, StoredEvent, Tally
 
 # Forgetting runs on the loop, between two webhooks: each of these reads what it deletes, and looks through no table.
 OLD_DELIVERIES = "SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?"
@@ -26,6 +27,21 @@ PURGE_RUNS = """
 PURGE_PLACES = "DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)"
 PURGE_TRACKS = "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)"
 PURGE_SEEN = "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)"
+PURGE_TALLIES = """
+    DELETE FROM tallies WHERE (day, source, answer, repository) IN (
+        SELECT day, source, answer, repository FROM tallies WHERE day < ? LIMIT ?)
+"""
+
+TALLY = """
+    INSERT INTO tallies (day, source, answer, repository, times, last_at, last_event) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (day, source, answer, repository) DO UPDATE SET
+        times = times + excluded.times, last_at = max(last_at, excluded.last_at),
+        last_event = max(last_event, excluded.last_event)
+"""
+TALLIES = """
+    SELECT source, answer, repository, sum(times), max(last_at), max(last_event) FROM tallies WHERE day >= ?
+    GROUP BY source, answer, repository
+"""
 
 
 def events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredEvent]:
@@ -60,6 +76,14 @@ def depths(db: sqlite3.Connection) -> dict[str, Depth]:
     return rows.depths(waiting.fetchall(), dead.fetchall())
 
 
+def tally(db: sqlite3.Connection, tallies: Sequence[Tally]) -> None:
+    db.executemany(TALLY, map(rows.tally_row, tallies))
+
+
+def tallies(db: sqlite3.Connection, since: datetime) -> list[Tally]:
+    return [rows.tally(row) for row in db.execute(TALLIES, (rows.day(since),))]
+
+
 def purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
     at = before.timestamp()
     total = _purge_deliveries(db, at, limit)  # first: an event is kept as long as one of its deliveries is
@@ -69,6 +93,7 @@ def purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
         (PURGE_PLACES, at),
         (PURGE_TRACKS, at - rows.TRACKS_FOR.total_seconds()),
         (PURGE_SEEN, at - rows.SEEN_FOR.total_seconds()),
+        (PURGE_TALLIES, rows.day(before) - rows.SEEN_FOR.days),
     ):
         total += db.execute(statement, (when, limit)).rowcount
     return total

@@ -198,6 +198,26 @@ class Condition:
     rest_until: datetime | None = None
 
 
+NO_SOURCE = ""
+"""All the names together that strangers ask for and no source has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often a source was answered so, and when and with which event it was last.
+
+    `answer`: the state of an event that was accepted, "duplicate", or why the request was refused. `repository`: of
+    an accepted event, else "". `last_event`: its number, 0 when none was kept. What is written is of one day (UTC).
+    """
+
+    source: str
+    answer: str
+    repository: str
+    times: int
+    last_at: datetime
+    last_event: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A rate limit: `key` is shared by whoever counts against it, `per_second` refills it, `burst` fits in at once."""
@@ -289,6 +309,13 @@ class Store(Protocol):
     async def purge(self, before: datetime, limit: int) -> int: ...
 
     async def depths(self) -> dict[str, Depth]: ...
+
+    async def tally(self, tallies: Sequence[Tally]) -> None:
+        """Add to what is counted of the day of each; there is at most one of a day, source, answer and repository."""
+
+    async def tallies(self, since: datetime) -> list[Tally]:
+        """Return what was counted, all days added up, from the day (UTC) of `since` on."""
+        ...
 
     async def report(self, destination: str, condition: Condition) -> None:
         """Keep how a destination is, for every worker and for view."""

@@ -14,7 +14,7 @@ from bridge.store.base import Row
 
 COUNTED = ("events", "deliveries", "attempts")
 """Tables whose ids are given by the engine."""
-TABLES = ("events", "seen", "runs", "tracks", "places", "deliveries", "attempts", "health")
+TABLES = ("events", "seen", "runs", "tracks", "places", "deliveries", "attempts", "health", "tallies")
 """What is moved. Not the rate limits: they speak of seconds, and start anew."""
 MUST_BE_EMPTY = ("events", "runs", "tracks", "places", "deliveries", "attempts")
 COUNTERS = "counters"

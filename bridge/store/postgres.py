@@ -35,6 +35,7 @@ from bridge.store.base import (
     Settlement,
     StoredDelivery,
     StoredEvent,
+    Tally,
 )
 from bridge.store.migrating import Migration, Schema, migrations, missing
 from bridge.store.rows import (
@@ -46,6 +47,7 @@ from bridge.store.rows import (
     EVENT_KEYS,
     SEEN_FOR,
     TRACKS_FOR,
+    day,
     depths,
     moment,
     number,
@@ -177,6 +179,13 @@ PURGE_SEEN = """
     WITH gone AS (
         DELETE FROM seen WHERE (source, key) IN (
             SELECT source, key FROM seen WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING 1
+    ) SELECT count(*) FROM gone
+"""
+PURGE_TALLIES = """
+    WITH gone AS (
+        DELETE FROM tallies WHERE (day, source, answer, repository) IN (
+            SELECT day, source, answer, repository FROM tallies WHERE day < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
         RETURNING 1
     ) SELECT count(*) FROM gone
 """
@@ -446,6 +455,12 @@ class PostgresStore:
         waiting, ended = await self._rows(WAITING), await self._rows(ENDED)
         return depths(map(tuple, waiting), map(tuple, ended))
 
+    async def tally(self, tallies: Sequence[Tally]) -> None:
+        await self._wire.change(lambda connection: _postgres_shared.tally(connection, tallies))
+
+    async def tallies(self, since: datetime) -> list[Tally]:
+        return await self._wire.ask(lambda connection: _postgres_shared.tallies(connection, since))
+
     # -- what several workers share ------------------------------------------------------------------------------------
 
     async def report(self, destination: str, condition: Condition) -> None:
@@ -482,8 +497,9 @@ class PostgresStore:
     async def purge(self, before: datetime, limit: int = 500) -> int:
         """Forget what was settled before `before`, at most `limit` rows of each kind; return how many rows went."""
         at = before.timestamp()
-        slices = [(statement, at) for statement in PURGE]
+        slices: list[tuple[str, float]] = [(statement, at) for statement in PURGE]
         slices += [(PURGE_TRACKS, at - TRACKS_FOR.total_seconds()), (PURGE_SEEN, at - SEEN_FOR.total_seconds())]
+        slices.append((PURGE_TALLIES, day(before) - SEEN_FOR.days))
         total = 0
         for statement, when in slices:  # a transaction each: a short one holds nobody up
             total += await self._wire.ask(

@@ -17,7 +17,7 @@ import zstandard
 from bridge import codec
 from bridge.event import Event, Run, Target
 from bridge.observe import log
-from bridge.store.base import Claimed, Condition, Depth, StoredAttempt, StoredDelivery, StoredEvent
+from bridge.store.base import Claimed, Condition, Depth, StoredAttempt, StoredDelivery, StoredEvent, Tally
 
 CLOCKS_DIFFER = timedelta(minutes=1)  # between machines, at most
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
@@ -154,6 +154,28 @@ def depths(waiting: Iterable[tuple[str, int, float]], ended: Iterable[tuple[str,
     dead = dict(ended)
     found = {name: Depth(waits, moment(oldest), dead.pop(name, 0)) for name, waits, oldest in waiting}
     return found | {name: Depth(0, None, given_up) for name, given_up in dead.items()}
+
+
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+DAY = 86_400  # seconds
+
+
+def day(at: datetime) -> int:
+    """Return which day since 1970 it is, UTC."""
+    return int(at.timestamp() // DAY)
+
+
+def tally_row(tally: Tally) -> tuple[int, str, str, str, int, float, int]:
+    """Return the columns of `tallies`, the key first."""
+    at = tally.last_at
+    return day(at), tally.source, tally.answer, tally.repository, tally.times, at.timestamp(), tally.last_event
+
+
+def tally(row: Sequence[Any]) -> Tally:
+    """Return what the columns without the day say."""
+    source, answer, repository, times, last_at, last_event = row
+    return Tally(source, answer, repository, times, moment(last_at), last_event)
 
 
 # -- what is claimed ---------------------------------------------------------------------------------------------------

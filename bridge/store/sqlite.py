@@ -39,6 +39,7 @@ from bridge.store.base import (
     Settlement,
     StoredDelivery,
     StoredEvent,
+    Tally,
 )
 from bridge.store.migrating import Migration, Schema, migrations, missing
 
@@ -250,6 +251,12 @@ class SqliteStore:
 
     async def depths(self) -> dict[str, Depth]:
         return await self._read(looking.depths)
+
+    async def tally(self, tallies: Sequence[Tally]) -> None:
+        await self._write(lambda db: looking.tally(db, tallies), durable=False)
+
+    async def tallies(self, since: datetime) -> list[Tally]:
+        return await self._read(lambda db: looking.tallies(db, since))
 
     # -- what several workers would share ------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from bridge.cli import bridge
 from bridge.errors import StoreUnavailable
 from bridge.store import open_store
-from bridge.store.base import Condition, Row, Store
+from bridge.store.base import Condition, Row, Store, Tally
 from bridge.store.moving import CHUNK, chunks
 from tests.arrivals import ALL, LEASE, LIVING, NOON, Failing, after, arrival, event, settled, task
 
@@ -54,6 +54,7 @@ async def fill(store: Store) -> None:
     await store.accept(arrival(event(11), "nobody", 11), LIVING.__class__([]))
     await store.replay([one.id for one in await store.deliveries(limit=1, state="dead")], after(12))
     await store.report("builds", Condition(ok=False, text="503", at=after(13), failures=2, rest_until=after(20)))
+    await store.tally([Tally("github", "signature", "", 3, after(14)), Tally("github", "routed", "acme/é", 1, NOON, 1)])
     await store.ready()
 
 

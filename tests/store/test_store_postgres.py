@@ -275,8 +275,9 @@ def empty_url() -> Iterator[str]:
     postgres.databases().drop(made)
 
 
-ADDED = migration(2, "-- readable from 1\nALTER TABLE runs ADD COLUMN colour text")
-BROKEN_WITH = migration(3, "-- readable from 3\nALTER TABLE runs RENAME COLUMN colour TO color")
+NEXT = migrations("postgres")[-1].version + 1  # what a newer bridge would bring
+ADDED = migration(NEXT, "-- readable from 1\nALTER TABLE runs ADD COLUMN colour text")
+BROKEN_WITH = migration(NEXT + 1, f"-- readable from {NEXT + 1}\nALTER TABLE runs RENAME COLUMN colour TO color")
 
 
 async def test_processes_that_start_together_take_turns_at_the_schema(empty_url: str) -> None:
@@ -284,7 +285,7 @@ async def test_processes_that_start_together_take_turns_at_the_schema(empty_url:
     for store in stores:
         await store.ready()
         await store.close()
-    assert [row[0] for row in await asked(empty_url, "SELECT version FROM schema_versions")] == [1]
+    assert [row[0] for row in await asked(empty_url, "SELECT version FROM schema_versions")] == [*range(1, NEXT)]
 
 
 async def test_old_code_runs_on_a_schema_that_says_it_is_readable_from_there(empty_url: str) -> None:
@@ -293,7 +294,7 @@ async def test_old_code_runs_on_a_schema_that_says_it_is_readable_from_there(emp
     old = await PostgresStore.open(empty_url, worker=True)
     assert (await old.accept(arrival(event(1), "a"), ALL)).state == "routed"
     await old.close()
-    assert [row[0] for row in await asked(empty_url, "SELECT max(version) FROM schema_versions")] == [2]
+    assert [row[0] for row in await asked(empty_url, "SELECT max(version) FROM schema_versions")] == [NEXT]
 
 
 async def test_old_code_is_refused_by_a_schema_that_it_cannot_read(empty_url: str) -> None:
@@ -313,7 +314,7 @@ async def test_new_code_brings_an_old_schema_forward_while_old_code_goes_on(empt
 
 async def test_a_step_that_fails_leaves_the_schema_as_it_was(empty_url: str) -> None:
     ours = migrations("postgres")
-    wrong = migration(2, "ALTER TABLE runs ADD COLUMN colour text; SELECT 1 / 0")
+    wrong = migration(NEXT, "ALTER TABLE runs ADD COLUMN colour text; SELECT 1 / 0")
     with pytest.raises(asyncpg.PostgresError):
         await engine.migrate(empty_url, [*ours, wrong])
     await engine.migrate(empty_url, [*ours, ADDED])
