@@ -29,6 +29,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Health
 from bridge.door import Door, admit, as_problem, problem
 from bridge.errors import ConfigError, StoreUnavailable
+from bridge.keys import PublishedKeys
 from bridge.lookups import LOOKUPS
 from bridge.observe import log
 from bridge.receive import READ_WITHIN, Deciding, Receiver
@@ -91,6 +92,7 @@ class Bridge:
         self._store: Store | None = None
         self._session: aiohttp.ClientSession | None = None
         self._couriers: Couriers | None = None
+        self._keys: PublishedKeys | None = None
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self.port = 0
@@ -104,8 +106,11 @@ class Bridge:
         self._store = store
         observe.build_info.labels(__version__).set(1)
         self._loaded(ok=True)
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10))
+        if self._role != "worker":
+            self._keys = PublishedKeys(self._session)
+            self._background(self._keys.keep(lambda: self.config))
         if self._role != "web":
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60, connect=10))
             self._couriers = Couriers(
                 store,
                 self._session,
@@ -151,6 +156,8 @@ class Bridge:
             task.cancel()
         ending = [asyncio.gather(*self._tasks, return_exceptions=True)]
         await asyncio.gather(*ending, *([self._couriers.stop()] if self._couriers is not None else []))
+        if self._keys is not None:
+            await self._keys.stop()
         if self._session is not None:
             await self._session.close()
         if self._store is not None:
@@ -184,7 +191,9 @@ class Bridge:
         app.router.add_get("/health/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         if self._role != "worker":
-            receiver = Receiver(store, lambda: self.config, lambda: self._deciding, self._now, self._read_within)
+            receiver = Receiver(
+                store, lambda: self.config, lambda: self._deciding, self._now, self._read_within, self._keys
+            )
             app.router.add_post("/webhooks/{source}", receiver.handle)
             app.router.add_post("/webhooks/{source}/", receiver.handle)  # addresses are pasted with and without
             app.router.add_post("/webhooks/{source}/{token}", receiver.handle)  # for senders that can send nothing else
@@ -375,6 +384,17 @@ class Bridge:
         """Ask every destination whether it answers."""
         return await self._couriers.check() if self._couriers is not None else {}
 
+    async def describe_keys(self) -> list[str]:
+        """Return, per source whose public key is fetched, whether it could be, in plain words."""
+        if self._keys is None:
+            return []
+        fetched = [source for source in self.config.sources.values() if source.publishes]
+        health = [(source, await self._keys.check(source)) for source in fetched]
+        return [
+            f"{source.name} ({source.module.LABEL}): {'ok' if answer.ok else 'WAITS'}, {answer.text}"
+            for source, answer in health
+        ]
+
     def describe(self, health: Mapping[str, Health]) -> list[str]:
         """Return, per destination, whether it answers, in plain words."""
         lines = []
@@ -492,4 +512,6 @@ async def _settle(bridge: Bridge) -> None:
 
 async def _tell_health(bridge: Bridge, say: Callable[[str], None]) -> None:
     for text in bridge.describe(await bridge.health()):
+        say(text)
+    for text in await bridge.describe_keys():
         say(text)

@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -25,7 +25,8 @@ from bridge.config import Config, SourceConfig
 from bridge.door import problem
 from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadable
 from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
-from bridge.fold import fold_run, fold_track, run_key
+from bridge.fold import fold_run, fold_track, run_key, tell_once
+from bridge.keys import PublishedKeys
 from bridge.observe import log
 from bridge.route import Index, Rule, route, steady
 from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
@@ -67,8 +68,8 @@ class Deciding:
         return First(folded.event, folded.run, folded.news, folded.moved, folded.track)
 
     def second(self, first: First, track: Track | None) -> Decision:
-        event, run, after = first.event, first.run, None
-        if first.track is not None and run is not None:
+        event, run, after = first.event, first.run, track
+        if first.track is not None and run is not None and event.status.finished:
             event, run, after = fold_track(event, run, track, first.track)
         targets: dict[str, Target] = {}
         rules: tuple[str, ...] = ()
@@ -76,6 +77,8 @@ class Deciding:
             routing = route(self._rules_for(event), event)
             targets = {target.key: target for target in routing.targets}
             rules = routing.matched
+        if first.track is not None and run is not None:
+            targets, after = tell_once(event, run, after, first.track, targets)
         if run is not None:
             targets, run = _follow(targets, run, event, news=first.news, moved=first.moved)
         state: EventState = ("routed" if rules or targets else "unrouted") if first.news else "unchanged"
@@ -174,8 +177,10 @@ class Receiver:
         decider: Callable[[], Deciding],
         now: Callable[[], datetime],
         read_within: timedelta = READ_WITHIN,
+        keys: PublishedKeys | None = None,
     ) -> None:
         self._store = store
+        self._keys = keys
         self._config = config
         self._decider = decider
         self._now = now
@@ -196,7 +201,7 @@ class Receiver:
         started = time.perf_counter()
         inbound = Inbound(name, _headers(request), body, self._now(), request.match_info.get("token"))
         try:
-            found = read(inbound, source)
+            found = await self._read(inbound, source)
         except Unauthorized as error:
             return self._refuse(name, HTTPStatus.UNAUTHORIZED, str(error))
         except IngestError as error:
@@ -204,6 +209,21 @@ class Receiver:
         response = await self._accept(inbound, found)
         observe.accept_latency.observe(time.perf_counter() - started)
         return response
+
+    async def _read(self, inbound: Inbound, source: SourceConfig) -> Read:
+        """Return `read`, with the keys that the sender publishes where the configuration gives none."""
+        if source.publishes is None or self._keys is None:
+            return read(inbound, source)
+        if not inbound.headers.get(source.publishes.SIGNATURE):  # for this no key is needed
+            raise Unauthorized(REFUSED)
+        keys = await self._keys.of(source)
+        try:
+            return read(inbound, replace(source, secrets=keys))
+        except Unauthorized:
+            newer = await self._keys.newer(source, keys)
+            if not newer:
+                raise
+        return read(inbound, replace(source, secrets=newer))
 
     async def _accept(self, inbound: Inbound, found: Read) -> web.Response:
         arrival = Arrival(
@@ -223,9 +243,7 @@ class Receiver:
             if found.ignored:
                 return web.json_response({"status": "ignored", "reason": found.ignored})
             observe.events_invalid.labels(inbound.source, "store").inc()
-            response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the event cannot be kept now, send it again later")
-            response.headers["Retry-After"] = str(round(RETRY_AFTER.total_seconds()))
-            return response
+            return _later("the event cannot be kept now, send it again later")
         return self._answer(inbound.source, found, accepted)
 
     def _answer(self, source: str, found: Read, accepted: Accepted) -> web.Response:
@@ -247,13 +265,21 @@ class Receiver:
         return web.Response(body=codec.dump(answer), status=code, headers=JSON)
 
     def _refuse(self, source: str, status: HTTPStatus, text: str) -> web.Response:
-        reason = {401: "signature", 408: "slow", 413: "size", 415: "type"}.get(status, "other")
+        reason = {401: "signature", 408: "slow", 413: "size", 415: "type", 503: "key"}.get(status, "other")
         observe.events_invalid.labels(source, reason).inc()
         log.info("event.refused", source=source, status=int(status), reason=text)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return _later(text)
         response = problem(status, text)
         if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             response.force_close()
         return response
+
+
+def _later(text: str) -> web.Response:
+    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, text)
+    response.headers["Retry-After"] = str(round(RETRY_AFTER.total_seconds()))
+    return response
 
 
 class _Refused(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 from bridge.destinations.base import DestinationOptions
 from bridge.errors import Problem
 from bridge.route import Rule
-from bridge.sources import SOURCES, Bound, SourceModule
+from bridge.sources import SOURCES, Bound, Publishes, SourceModule
 
 MAX_BODY = 25 * 1024 * 1024
 RETENTION = timedelta(days=30)
@@ -44,6 +44,12 @@ class SourceConfig:
         """What reads this source's requests."""
         module = SOURCES[self.type]
         return module.bind(self.options) if self.options is not None and isinstance(module, Bound) else module
+
+    @cached_property
+    def publishes(self) -> Publishes | None:
+        """Where this source's keys are fetched, because none is given, the module that knows how."""
+        given = self.secrets or self.tokens or self.unsigned
+        return self.module if not given and isinstance(self.module, Publishes) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.destinations import PLANNED as DESTINATIONS_PLANNED
 from bridge.destinations.base import DestinationOptions
 from bridge.sources import PLANNED as SOURCES_PLANNED
-from bridge.sources import SOURCES, Bound
+from bridge.sources import SOURCES, Bound, Publishes
 from bridge.units import parse_duration, parse_size
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -97,7 +97,7 @@ def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
     elif unsigned:
         warning = "anyone who knows the address can send events, a `secret` would prevent it"
         reader.warn(keys["unsigned"].node, under(path, "unsigned"), warning)
-    elif type_ and not ("secret" in keys or "token" in keys):
+    elif type_ and not ("secret" in keys or "token" in keys or isinstance(module, Publishes)):
         reader.error(node, path, "'secret' is missing: write `secret: ${NAME}` (or `unsigned: true` to trust anyone)")
     return SourceConfig(
         name=name,

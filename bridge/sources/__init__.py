@@ -56,6 +56,21 @@ class Bound(Protocol):
         ...
 
 
+@runtime_checkable
+class Publishes(Protocol):
+    """A module whose sender signs by keys that it publishes: without a secret they are fetched (`bridge.keys`)."""
+
+    SIGNATURE: str  # the header with the signature, in lower case
+
+    def keys_url(self, api_url: str | None) -> str:
+        """Return where the keys stand, at the sender's own API or at `api_url`."""
+        ...
+
+    def keys(self, answer: bytes | str) -> tuple[str, ...]:
+        """Return the keys that the answer names, as `verify` takes them; raise Unreadable where it names none."""
+        ...
+
+
 # A module is imported when a configuration names it.
 SOURCES: Registry[SourceModule] = Registry(
     __name__,

@@ -4,8 +4,8 @@ A form whose field `payload` is JSON. Travis tells a build's end, and its start 
 A build that is restarted keeps its id: only its times tell the attempts apart. Nothing here asks Travis's API.
 
 Signature: ``Signature``, base64 of RSA PKCS#1 v1.5 with SHA-1 over the decoded `payload`. The public key stands at
-KEYS_URL; it is given as the source's secret (PEM), for a key that is fetched by whoever asks would be another's word.
-Neither a time nor a delivery id is signed.
+KEYS_URL, from where `bridge.keys` fetches it, or is given as the source's secret (PEM). Neither a time nor a delivery
+id is signed.
 
 https://docs.travis-ci.com/user/notifications/#configuring-webhook-notifications
 https://docs.travis-ci.com/user/notifications/#verifying-webhook-requests
@@ -32,13 +32,13 @@ from bridge.verify import REFUSED
 LABEL = "Travis CI"
 SETUP = (
     "In .travis.yml name {url} under notifications.webhooks.urls, with on_start: always for messages that live from "
-    "the start. The source's secret is Travis's public key: notifications.webhook.public_key of "
-    "https://api.travis-ci.com/config."
+    "the start. No secret is needed: Travis's public key is fetched from its API, https://api.travis-ci.com/config."
 )
 CONTENT_TYPES = frozenset({"application/x-www-form-urlencoded"})
 SIGNS = True
 TOKEN_HEADERS: tuple[str, ...] = ()
-KEYS_URL = "https://api.travis-ci.com/config"  # a server of one's own has it at its own API, /config
+SIGNATURE = "signature"
+KEYS_URL = "https://api.travis-ci.com/config"
 STATUS: Mapping[str, Status] = {
     # state
     "created": Status.QUEUED,
@@ -63,7 +63,7 @@ STATUS: Mapping[str, Status] = {
 def verify(inbound: Inbound, secrets: Sequence[str]) -> None:
     """Return if the payload was signed for one of `secrets`, public keys in PEM, else raise Unauthorized."""
     try:
-        signature = base64.b64decode(inbound.headers.get("signature", ""), validate=True)
+        signature = base64.b64decode(inbound.headers.get(SIGNATURE, ""), validate=True)
         payload = _payload(inbound.body)
     except (binascii.Error, ValueError, Unreadable) as error:
         raise Unauthorized(REFUSED) from error
@@ -122,6 +122,12 @@ def _lines(pem: str) -> bytes:
     return pem.replace("\\n", "\n").encode("utf-8", "replace")
 
 
+def keys_url(api_url: str | None) -> str:
+    """Return where the key stands. A server of one's own has it at its own API, /config."""
+    base = (api_url or KEYS_URL).rstrip("/")
+    return base if base.endswith("/config") else f"{base}/config"
+
+
 class _Config(msgspec.Struct):
     config: Any = None
 
@@ -129,7 +135,7 @@ class _Config(msgspec.Struct):
 def keys(answer: bytes | str) -> tuple[str, ...]:
     """Return the public keys (PEM) that the answer of KEYS_URL names; raise Unreadable where it names none."""
     found = inside(decode(answer, _Config).config, "notifications", "webhook", "public_key")
-    named = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+    named = [found] if isinstance(found, str) else found[:10] if isinstance(found, list) else []
     pems = tuple(pem for pem in named if isinstance(pem, str) and _public_key(pem) is not None)
     if not pems:
         raise Unreadable("config.notifications.webhook.public_key is missing or no public key")
