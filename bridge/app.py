@@ -37,6 +37,7 @@ from bridge.render import Renderer
 from bridge.sources import SOURCES
 from bridge.store import DEFAULT_URL, engine, open_store
 from bridge.store.base import Store
+from bridge.tally import Tallies
 from bridge.web import Feed, add_routes
 from bridge.web.feed import Bubble
 
@@ -92,6 +93,7 @@ class Bridge:
         self._store: Store | None = None
         self._session: aiohttp.ClientSession | None = None
         self._couriers: Couriers | None = None
+        self._tallies: Tallies | None = None
         self._keys: PublishedKeys | None = None
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
@@ -154,7 +156,9 @@ class Bridge:
             await self._runner.cleanup()
         for task in self._tasks:
             task.cancel()
-        ending = [asyncio.gather(*self._tasks, return_exceptions=True)]
+        ending: list[Awaitable[object]] = [asyncio.gather(*self._tasks, return_exceptions=True)]
+        if self._tallies is not None:
+            ending.append(self._tallies.stop())
         await asyncio.gather(*ending, *([self._couriers.stop()] if self._couriers is not None else []))
         if self._keys is not None:
             await self._keys.stop()
@@ -191,8 +195,9 @@ class Bridge:
         app.router.add_get("/health/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
         if self._role != "worker":
+            self._tallies = tallies = Tallies(store, self._now)
             receiver = Receiver(
-                store, lambda: self.config, lambda: self._deciding, self._now, self._read_within, self._keys
+                store, lambda: self.config, lambda: self._deciding, self._now, tallies, self._read_within, self._keys
             )
             app.router.add_post("/webhooks/{source}", receiver.handle)
             app.router.add_post("/webhooks/{source}/", receiver.handle)  # addresses are pasted with and without

@@ -29,7 +29,8 @@ from bridge.fold import fold_run, fold_track, run_key, tell_once
 from bridge.keys import PublishedKeys
 from bridge.observe import log
 from bridge.route import Index, Rule, route, steady
-from bridge.store.base import Accepted, Arrival, Decision, EventState, First, Store
+from bridge.store.base import NO_SOURCE, Accepted, Arrival, Decision, EventState, First, Store
+from bridge.tally import Tallies
 from bridge.verify import REFUSED, shows_token
 
 READ_WITHIN = timedelta(seconds=10)
@@ -176,6 +177,7 @@ class Receiver:
         config: Callable[[], Config],
         decider: Callable[[], Deciding],
         now: Callable[[], datetime],
+        tallies: Tallies,
         read_within: timedelta = READ_WITHIN,
         keys: PublishedKeys | None = None,
     ) -> None:
@@ -184,6 +186,7 @@ class Receiver:
         self._config = config
         self._decider = decider
         self._now = now
+        self._tallies = tallies
         self._read_within = read_within
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
@@ -192,6 +195,7 @@ class Receiver:
         config = self._config()
         source = config.sources.get(name)
         if source is None:
+            self._tallies.count(NO_SOURCE, "unknown")
             return problem(HTTPStatus.NOT_FOUND, "no such source")
         try:
             _check_headers(request, source.module.CONTENT_TYPES)
@@ -243,6 +247,7 @@ class Receiver:
             if found.ignored:
                 return web.json_response({"status": "ignored", "reason": found.ignored})
             observe.events_invalid.labels(inbound.source, "store").inc()
+            self._tallies.count(inbound.source, "store")
             return _later("the event cannot be kept now, send it again later")
         return self._answer(inbound.source, found, accepted)
 
@@ -256,6 +261,8 @@ class Receiver:
         else:
             status, code, answer = "accepted", 202, {"id": accepted.id, "status": "accepted"}
         observe.events_received.labels(source, status).inc()
+        repository = found.event.repository if found.event is not None and status == "accepted" else None
+        self._tallies.count(source, accepted.state if status == "accepted" else status, repository, accepted.id)
         if status == "accepted" and accepted.state == "unrouted":
             observe.events_unrouted.labels(source).inc()
         reason = found.ignored or found.problem
@@ -267,6 +274,7 @@ class Receiver:
     def _refuse(self, source: str, status: HTTPStatus, text: str) -> web.Response:
         reason = {401: "signature", 408: "slow", 413: "size", 415: "type", 503: "key"}.get(status, "other")
         observe.events_invalid.labels(source, reason).inc()
+        self._tallies.count(source, reason)
         log.info("event.refused", source=source, status=int(status), reason=text)
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return _later(text)
