@@ -85,6 +85,7 @@ class RunRef(Data, frozen=True):
     the sender does not count them. `number` is what people call the run (``#41``) and what tracks are ordered by.
     `unique`: the id alone names the run, for not every event of it tells the repository.
     `of_tasks`: the run is no more than its tasks, of which each event brings one (the statuses of a commit).
+    `twin`: one push may begin two of these, one for its branch and one for its pull request (GitLab).
     """
 
     id: str
@@ -93,6 +94,7 @@ class RunRef(Data, frozen=True):
     url: str | None = None
     unique: bool = False
     of_tasks: bool = False
+    twin: bool = False
 
 
 class Task(Data, frozen=True):
@@ -266,7 +268,11 @@ class Run(Data, frozen=True):
 
 
 class Result(Data, frozen=True):
-    """One finished attempt on a track. `order` is (run number or start time, attempt)."""
+    """One finished attempt on a track. `order` is (run number or start time, attempt).
+
+    Results of one `line` are compared with each other: a branch and its pull requests share a track where runs have
+    twins.
+    """
 
     order: tuple[float, int]
     status: Status
@@ -275,10 +281,24 @@ class Result(Data, frozen=True):
     number: int | None = None
     failing_since: datetime | None = None
     failures: int = 0
+    line: str = ""
+
+
+class Told(Data, frozen=True):
+    """That a run of this commit and line has spoken: in which message (`Target.key`), and what mattered of it."""
+
+    sha: str
+    line: str
+    message: str
+    what: str = ""  # "broken", "waiting"; "" for what surrounds these
 
 
 class Track(Data, frozen=True):
-    """What runs are compared with: the newest results of one branch, tag family or pull request, oldest first."""
+    """What runs are compared with: the newest results of one branch, tag family or pull request, oldest first.
+
+    `told` is only kept of runs that have twins.
+    """
 
     key: str
     results: tuple[Result, ...] = ()
+    told: tuple[Told, ...] = ()

@@ -3,19 +3,20 @@
 Senders deliver late, twice and in any order. A run never goes back within an attempt: a final state stays, the newer
 attempt wins, and among states that are not final the sender's own clock decides, else the natural order queued,
 waiting, running. Two steps, because the track is only known once the event is merged with what the run knew:
-`fold_run`, then `fold_track`. Pure; the truth table of `change` stands in ``docs/changes.md`` and in the tests.
+`fold_run`, then `fold_track`. `tell_once` keeps the second of two runs of one push from saying what the first has
+said. Pure; the truth table of `change` stands in ``docs/changes.md`` and in the tests.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from bridge.event import Change, Event, Kind, Result, Run, Status, Task, Track
+from bridge.event import Change, Event, Kind, Result, Run, Status, Target, Task, Told, Track
 
 STATEFUL = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.TASK})
 """Kinds whose events report the state of a run. The others report something that happened once."""
@@ -45,7 +46,7 @@ class FoldedRun:
     """An event merged with its run.
 
     `news`: rules should hear of it. `moved`: the run looks different now, so its living messages must be edited.
-    `track` is the key of the track that the event's result belongs to, or None when it is no result or no news.
+    `track` is the key of the track that has to be asked: for a result, and for all news of a run that may have a twin.
     """
 
     event: Event
@@ -66,19 +67,28 @@ def run_key(event: Event) -> str | None:
 
 def track_key(event: Event) -> str:
     """Return what the results of `event`'s run are compared with: contract section 4, `change`."""
-    if event.pull_request is not None:
+    if event.pull_request is not None and not _shares_branch(event):
         ref = f"pull/{event.pull_request}"
     elif event.tag is not None:
         ref = f"tag/{tag_family(event.tag)}"
     elif event.fork:
         ref = f"fork/{event.author or ''}/{event.branch or ''}"  # a fork's "main" is not our main
-    elif event.on_pull_request:
+    elif event.on_pull_request and not _shares_branch(event):
         ref = f"pull of branch/{event.branch or ''}"  # GitHub leaves the number out once it is closed
     else:
         ref = f"branch/{event.branch or ''}"
     pipeline = "" if event.run and event.run.of_tasks else event.pipeline or ""  # all builds of a commit are one run
     parts = (event.source, event.kind, (event.repository or "").lower(), pipeline, event.environment or "")
     return "|".join((*parts, ref))
+
+
+def _shares_branch(event: Event) -> bool:
+    return event.run is not None and event.run.twin and event.branch is not None
+
+
+def _line(event: Event) -> str:
+    """Return what an event's result is compared with on a track that a branch and its pull requests share."""
+    return f"pull/{event.pull_request}" if event.pull_request is not None and _shares_branch(event) else ""
 
 
 def tag_family(tag: str) -> str:
@@ -154,8 +164,8 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
         tasks=_with_list(_begun_tasks(event, run) if fresh else run.tasks, event.tasks),
         sent_at=max(filter(None, (sent_at, run.sent_at)), default=None),
     )
-    track = track_key(merged) if news and merged.status.finished else None
-    return FoldedRun(merged, run, news, moved=True, track=track)
+    asked = merged.status.finished or _shares_branch(merged)
+    return FoldedRun(merged, run, news, moved=True, track=track_key(merged) if news and asked else None)
 
 
 _MEANING = ("change", "failing_since", "failures", "overtaken_by")
@@ -515,16 +525,18 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     Compared with the previous result in the order of run numbers (start times where there are none), not of arrival.
     """
     run_id = event.run.id if event.run else run.key
+    line = _line(event)
     known = track.results if track else ()
-    results = [result for result in known if not (result.run == run_id and result.order[1] == run.attempt)]
+    known = tuple(result for result in known if not (result.run == run_id and result.order[1] == run.attempt))
     if event.status not in COMPARED:
-        return event, run, track.with_(results=tuple(results)) if track else None
+        return event, run, track.with_(results=known) if track else None
+    results = [result for result in known if result.line == line]
     order = _order(event, run, results, run_id)
     place = bisect_right([result.order for result in results], order)
     since, failures = _row(results[:place])
     at = event.finished_at or event.changed_at or event.received_at or EPOCH
     number = event.run.number if event.run else None
-    result = Result(order=order, status=event.status, run=run_id, at=at, number=number)
+    result = Result(order=order, status=event.status, run=run_id, at=at, number=number, line=line)
     if event.status.unsuccessful:
         change = Change.STILL_FAILING if failures else Change.BROKEN
         since, failures = since or at, failures + 1
@@ -535,7 +547,9 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     event = event.with_(change=change, failing_since=since, failures=failures, overtaken_by=overtaken_by)
     results.insert(place, result)
     run = run.with_(event=event.with_(task=None, tasks=()))
-    return event, run, Track(key=key, results=tuple(results[-TRACK_LENGTH:]))
+    others = [result for result in known if result.line != line][-TRACK_LENGTH:]
+    kept = (*others, *results[-TRACK_LENGTH:])
+    return event, run, Track(key=key, results=kept, told=track.told if track else ())
 
 
 def _row(results: Sequence[Result]) -> tuple[datetime | None, int]:
@@ -569,3 +583,40 @@ _HUGE = 2**53  # whole numbers beyond it are not told apart as floats
 
 def _named(result: Result) -> str:
     return f"#{result.number} {result.status}" if result.number is not None else str(result.status)
+
+
+# -- twins -------------------------------------------------------------------------------------------------------------
+
+TOLD = 100
+_SAID_AGAIN = frozenset({Change.BROKEN, Change.STILL_FAILING, Change.FIXED})
+
+
+def tell_once(
+    event: Event, run: Run, track: Track | None, key: str, targets: Mapping[str, Target]
+) -> tuple[dict[str, Target], Track | None]:
+    """Return what of `targets` the run's twin has not said yet, and the track if there is something to remember.
+
+    The twin runs for the same commit: what it has begun to tell in a message of one destination needs no second one,
+    unless this run comes to something that the twin did not. Whoever starts a run again wants to hear of it.
+    """
+    if not _shares_branch(event) or not event.sha or not targets:
+        return dict(targets), None
+    what, line = _matters(event), _line(event)
+    told = track.told if track else ()
+    said = {(one.message, one.what) for one in told if one.sha == event.sha and one.line != line}
+    begun = {message for message, _ in said}
+    kept = {
+        message: target
+        for message, target in targets.items()
+        if run.attempt > 1 or message not in begun or (what and (message, what) not in said)
+    }
+    news = (Told(sha=event.sha, line=line, message=message, what=what) for message in kept)
+    told = tuple(dict.fromkeys((*told, *news)))[-TOLD:]
+    return kept, (track or Track(key=key)).with_(told=told)
+
+
+def _matters(event: Event) -> str:
+    """Return what of an event must be heard, though the twin has spoken."""
+    if event.change in _SAID_AGAIN:
+        return str(event.change)
+    return str(event.status) if event.status is Status.WAITING else ""

@@ -69,7 +69,7 @@ class Deciding:
         return First(folded.event, folded.run, folded.news, folded.moved, folded.track)
 
     def second(self, first: First, track: Track | None) -> Decision:
-        event, run, after = first.event, first.run, track
+        event, run, after = first.event, first.run, None
         if first.track is not None and run is not None and event.status.finished:
             event, run, after = fold_track(event, run, track, first.track)
         targets: dict[str, Target] = {}
@@ -79,7 +79,8 @@ class Deciding:
             targets = {target.key: target for target in routing.targets}
             rules = routing.matched
         if first.track is not None and run is not None:
-            targets, after = tell_once(event, run, after, first.track, targets)
+            targets, told = tell_once(event, run, after or track, first.track, targets)
+            after = told or after
         if run is not None:
             targets, run = _follow(targets, run, event, news=first.news, moved=first.moved)
         state: EventState = ("routed" if rules or targets else "unrouted") if first.news else "unchanged"
@@ -168,6 +169,20 @@ def understand(inbound: Inbound, source: SourceConfig) -> Read:
     return Read(identity, event=found.with_(source=source.name, type=source.type, received_at=inbound.received_at))
 
 
+def arrival_of(inbound: Inbound, found: Read) -> Arrival:
+    """Return what the store is to accept: the request without its signature and tokens, and what it says."""
+    return Arrival(
+        source=inbound.source,
+        received_at=inbound.received_at,
+        headers=_kept(inbound.headers),
+        body=inbound.body,
+        identity=found.identity,
+        event=found.event,
+        problem=found.problem or found.ignored,
+        ignored=bool(found.ignored),
+    )
+
+
 class Receiver:
     """The route ``POST /webhooks/{source}``. `config` and `decider` are asked anew each time: they change on reload."""
 
@@ -230,18 +245,8 @@ class Receiver:
         return read(inbound, replace(source, secrets=newer))
 
     async def _accept(self, inbound: Inbound, found: Read) -> web.Response:
-        arrival = Arrival(
-            source=inbound.source,
-            received_at=inbound.received_at,
-            headers=_kept(inbound.headers),
-            body=inbound.body,
-            identity=found.identity,
-            event=found.event,
-            problem=found.problem or found.ignored,
-            ignored=bool(found.ignored),
-        )
         try:
-            accepted = await self._store.accept(arrival, self._decider())
+            accepted = await self._store.accept(arrival_of(inbound, found), self._decider())
         except StoreUnavailable as error:
             log.error("store.unavailable", source=inbound.source, error=str(error))
             if found.ignored:

@@ -48,17 +48,20 @@ def pipeline(source: str, body: bytes) -> Event:
     finished = words.moment(inside(run, "finished_at")) if status.finished else None  # a retry keeps that of the end
     url = address(inside(run, "url")) or words.page(place, f"pipelines/{run_id}")
     ref = _pipeline_ref(run, hook.merge_request)
+    fork = _fork(hook.merge_request, ref["pull_request"])
+    # A push of a branch with an open merge request may begin a pipeline for each.
+    twin = fork is False and ref["branch"] is not None and inside(run, "source") in ("push", "merge_request_event")
     return Event(
         **place,
         **ref,
         **words.commit(hook.commit, inside(run, "sha")),
         kind=Kind.PIPELINE,
         status=status,
-        fork=_fork(hook.merge_request, ref["pull_request"]),
+        fork=fork,
         title=first(inside(hook.merge_request, "title")) or words.title(hook.commit),
         author=words.author(hook.user, inside(hook.commit, "author", "name")),
         pipeline=_named(run, hook) + (_CHILD if inside(run, "source") == "parent_pipeline" else ""),
-        run=RunRef(id=run_id, number=whole(inside(run, "iid")), url=url),
+        run=RunRef(id=run_id, number=whole(inside(run, "iid")), url=url, twin=twin),
         tasks=tasks,
         url=url,
         description=_said(run, items(hook.builds), status),
@@ -154,6 +157,11 @@ def _build(build: Any, place: words.Place) -> Task:
     )
 
 
+def listed_job(job: dict[str, Any], repository_url: str | None) -> Task:
+    """A job as the API lists it, which is as a hook brings it."""
+    return _build(job, words.place("", {"web_url": repository_url}))
+
+
 def _task(
     place: words.Place,
     *,
@@ -187,7 +195,7 @@ def _task(
 def _note(ours: Status, status: Any, reason: Any, allowed: Any) -> str | None:
     if not ours.unsuccessful:  # GitLab tells a reason, "unknown failure", also of what did not fail
         return words.nuance(status)
-    why = (text(reason, 100) or "").replace("_", " ")
+    why = (text(reason, 100) or "").replace("_", " ") if reason != "script_failure" else ""  # which `failed` says
     return first_line(", ".join(filter(None, (why, "allowed to fail" if allowed is True else None))))
 
 
