@@ -140,6 +140,8 @@ class Enricher:
         lookup = LOOKUPS.get(source.type) if source is not None else None
         if source is None or lookup is None or not run.seen or source.type != run.event.type:
             return run
+        if lookup.NEEDS_TOKEN and not source.api_token:
+            return run
         key = (run.key, run.attempt, run.status.value)
         if key not in self._kept and time.monotonic() >= self._away.get(source.name, 0.0):
             asking = self._asking.get(key)
@@ -150,7 +152,7 @@ class Enricher:
         return _joined(run, known) if known is not None else run
 
     async def _ask(self, run: Run, key: tuple[str, int, str], source: SourceConfig, lookup: LookupModule) -> None:
-        result, away = "failed", False
+        result, away, after = "failed", False, 0.0
         try:
             async with asyncio.timeout(LOOKUP_WITHIN):
                 self._kept[key] = await lookup.look_up(
@@ -158,7 +160,7 @@ class Enricher:
                 )
             result = "ok"
         except LookupFailed as error:
-            away = error.away
+            away, after = error.away, error.after
             log.info("lookup.failed", source=source.name, reason=str(error))
         except TimeoutError:
             result, away = "slow", True
@@ -169,7 +171,7 @@ class Enricher:
             self._asking.pop(key, None)
         observe.lookups.labels(source.name, result).inc()
         if away:
-            self._away[source.name] = time.monotonic() + AWAY_FOR
+            self._away[source.name] = time.monotonic() + max(AWAY_FOR, after)
         while len(self._kept) > LOOKUPS_KEPT:
             self._kept.popitem(last=False)
 
@@ -180,9 +182,15 @@ def _joined(run: Run, known: Run) -> Run:
     newest = {task.id: fill_task(task, told.get(task.id, task)) for task in run.tasks}
     event = fill(run.event, known.event)
     return run.with_(
-        event=event.with_(duration=event.duration or known.event.duration),
+        event=event.with_(duration=event.duration or known.event.duration, author=_author(event, known.event)),
         tasks=tuple((told | newest).values()),
     )
+
+
+def _author(event: Event, known: Event) -> str | None:
+    """Return the login: a name stands in its place where the webhooks did not tell it."""
+    told = event.author is not None and event.author != event.author_name
+    return event.author if told else known.author or event.author
 
 
 class Courier:

@@ -262,7 +262,7 @@ async def test_a_result_is_said_once_in_the_thread_of_its_living_message(slack: 
             await work.accept(THREADED, event(1, status))
             await work.drained()
     root, reply = slack.messages.values()
-    assert (root.thread_ts, reply.thread_ts) == (None, root.ts)
+    assert (root.thread, reply.thread) == (None, root.id)
     assert "broke" in reply.body["text"]
 
 
@@ -276,7 +276,7 @@ async def test_a_reply_whose_thread_is_gone_is_posted_in_the_channel(slack: Fake
         _, second = await work.drained()
     assert second.state == "done"
     (posted,) = slack.messages.values()
-    assert posted.thread_ts is None
+    assert posted.thread is None
 
 
 # -- order, and one another
@@ -656,6 +656,7 @@ async def test_an_api_that_knows_one_run_not_is_asked_of_the_next_but_one_that_i
 
         class Api:
             API_URL = "http://127.0.0.1:9/"
+            NEEDS_TOKEN = False
 
             async def look_up(self, run: Run, *_: object, away: bool = away, asked: list[str] = asked) -> Run:
                 asked.append(run.event.run.id if run.event.run else "")

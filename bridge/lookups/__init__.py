@@ -19,15 +19,16 @@ class LookupModule(Protocol):
     """What a module in this folder has."""
 
     API_URL: str  # the documented address; `api_url` of the source replaces it
+    NEEDS_TOKEN: bool  # whether it is worth asking only with an `api_token`
 
     async def look_up(self, run: Run, session: aiohttp.ClientSession, api_url: str, token: str | None) -> Run:
         """Return `run` with what the API adds; what the webhooks said is never replaced. Raises LookupFailed."""
         ...
 
 
-LOOKUPS: Registry[LookupModule] = Registry(__name__, "cirrus")
+LOOKUPS: Registry[LookupModule] = Registry(__name__, "cirrus", "github", "gitlab")
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.lookups import cirrus
+    from bridge.lookups import cirrus, github, gitlab
 
-    _FORM: list[LookupModule] = [cirrus]
+    _FORM: list[LookupModule] = [cirrus, github, gitlab]

@@ -10,15 +10,16 @@ https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/#respons
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from bridge.codec import decode
 from bridge.errors import LookupFailed, Unreadable
+from bridge.event import Event, Run
 
 if TYPE_CHECKING:
     import aiohttp
@@ -30,6 +31,7 @@ TEXT_LIMIT = 16 * 1024 * 1024  # of a text whose end is wanted: so much is read,
 ANSWER_WITHIN = 2.0  # seconds for one request
 ALL_WITHIN = 3.5  # seconds for all requests of one look-up: less than the worker waits, so that what came is kept
 REST_AT_MOST = 3_600.0  # seconds that an API which is asked too often can have itself left alone
+ELSEWHERE_REST = 300.0  # seconds until it is said again that a source has no right address to ask
 REFUSED_REST = 60.0  # seconds that an API which refuses the token is left alone: some lock out who goes on
 
 
@@ -219,3 +221,41 @@ def _seconds(value: str | None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+
+
+# -- one look-up of several questions ----------------------------------------------------------------------------------
+
+Part = Callable[[Api, Run], Awaitable[Run]]
+"""Asks for one thing, if it is missing, and returns the run with it."""
+
+
+async def in_turn(run: Run, api: Api, parts: Sequence[Part]) -> Run:
+    """Return `run` with what the parts add: one that fails costs no other. LookupFailed where nothing was added."""
+    told = run
+    failed: LookupFailed | None = None
+    for part in parts:
+        try:
+            told = await part(api, told)
+        except Refused as error:
+            failed = failed or error
+        except LookupFailed as error:
+            failed = error
+            break  # an API that is slow or away is not asked for the rest
+    if failed is not None and told == run:
+        raise failed
+    return told
+
+
+def require_home(event: Event, home: str) -> None:
+    """Return if the repository is at `home`, whose API is asked where none is configured; else raise LookupFailed.
+
+    A token for a server of one's own must never be shown to another's, and what that says of a repository of the same
+    name would be wrong.
+    """
+    host = urlsplit(event.repository_url or "").hostname
+    if host != home:
+        raise LookupFailed(
+            f"the repository is at {host or 'an unknown address'}, not at {home}: set this source's api_url",
+            away=True,
+            after=ELSEWHERE_REST,
+        )

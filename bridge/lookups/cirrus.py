@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 API_URL = "https://api.cirrus-ci.com/graphql"
+NEEDS_TOKEN = False
 
 _TASK_FIELDS = """
 fragment TaskFields on Task {

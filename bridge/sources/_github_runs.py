@@ -81,7 +81,7 @@ def workflow_job(source: str, body: bytes) -> Event:
     hook = decode(body, shapes.WorkflowJobHook)
     job = hook.workflow_job
     place = words.place(source, hook.repository)
-    task = _job_task(job)
+    task = job_task(job)
     return Event(
         **place,
         **words.ref(job.head_branch),
@@ -103,7 +103,7 @@ def workflow_job(source: str, body: bytes) -> Event:
     )
 
 
-def _job_task(job: shapes.WorkflowJob) -> Task:
+def job_task(job: shapes.WorkflowJob) -> Task:
     status = words.state(job.status, job.conclusion)
     created, completed = words.utc(job.created_at), words.utc(job.completed_at)
     # A job that waits already has a `started_at`: the time at which it was made.

@@ -120,7 +120,6 @@ def test_the_status_of_a_pipeline_and_of_a_job_becomes_our_word(word: Any, ours:
 @pytest.mark.parametrize(
     ("reason", "ours"),
     [
-        ("script_failure", Status.FAILURE),
         ("unknown_failure", Status.FAILURE),
         ("brand_new_reason", Status.FAILURE),
         ("job_execution_timeout", Status.TIMEOUT),
@@ -136,6 +135,13 @@ def test_why_a_job_failed_tells_a_timeout_and_the_systems_fault_apart(reason: An
     assert event.status is ours
     assert event.task
     assert event.task.note == (reason.replace("_", " ") if isinstance(reason, str) else None)
+
+
+def test_that_the_script_failed_is_no_reason_beside_failed() -> None:
+    """So that the end of its log can stand there."""
+    event = event_of("build.failed", lambda body: body.update(build_failure_reason="script_failure"))
+    assert event.task
+    assert (event.task.status, event.task.note) == (Status.FAILURE, None)
 
 
 def test_a_job_that_did_not_fail_has_no_reason_for_it() -> None:
