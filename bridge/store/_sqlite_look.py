@@ -10,6 +10,11 @@ from typing import Any
 from bridge.store import rows
 from bridge.store.base import Depth, StoredDelivery, StoredEvent, Tally
 
+SEEN_OF = """
+    SELECT 1 FROM seen s LEFT JOIN events e ON e.id = s.event_id
+    WHERE s.source = ? AND s.key = ? AND coalesce(e.state, '') <> 'unreadable'
+"""
+
 # Forgetting runs on the loop, between two webhooks: each of these reads what it deletes, and looks through no table.
 OLD_DELIVERIES = "SELECT id FROM deliveries WHERE settled_at < ? LIMIT ?"
 PURGE_ATTEMPTS = "DELETE FROM attempts WHERE delivery_id = ?"
@@ -49,6 +54,10 @@ def events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[St
     body = "body" if "id" in where else "NULL"
     query = f"SELECT {rows.EVENT_COLUMNS}, {body} FROM events {clause} ORDER BY id DESC LIMIT ?"  # noqa: S608
     return [rows.stored_event(row) for row in db.execute(query, (*values, limit)).fetchall()]
+
+
+def seen(db: sqlite3.Connection, source: str, keys: Sequence[str]) -> set[str]:
+    return {key for key in keys if db.execute(SEEN_OF, (source, key)).fetchone() is not None}
 
 
 def deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredDelivery]:

@@ -19,7 +19,7 @@ from bridge.event import Identity
 from bridge.observe import log
 from bridge.store import _postgres_accept, _postgres_deliver, _postgres_shared
 from bridge.store._postgres_batch import Batches, Waiting
-from bridge.store._postgres_keys import MIGRATING, fit, lock_statement, run_lock
+from bridge.store._postgres_keys import MIGRATING, fit, fit_key, lock_statement, run_lock
 from bridge.store._postgres_listen import TELL, Ears
 from bridge.store._postgres_wire import Wire, alone, is_locked, may_try_again
 from bridge.store.accepting import Entry
@@ -95,6 +95,10 @@ NEXT_DUE = """
         (SELECT min(leased_until) FROM deliveries WHERE destination = $1 AND state = 'sending'))
 """
 # A real write: a full disk refuses it, and takes an empty transaction.
+SEEN_OF = """
+    SELECT s.key FROM seen s LEFT JOIN events e ON e.id = s.event_id
+    WHERE s.source = $1 AND s.key = ANY($2::text[]) AND coalesce(e.state, '') <> 'unreadable'
+"""
 READY = """
     INSERT INTO seen (source, key, event_id, sent_at, at) VALUES ('', '', 0, NULL, 0)
     ON CONFLICT (source, key) DO UPDATE SET at = excluded.at
@@ -430,6 +434,10 @@ class PostgresStore:
     async def event(self, event_id: str) -> StoredEvent | None:
         found = await self.events(limit=1, id=number(event_id))
         return found[0] if found else None
+
+    async def seen(self, source: str, keys: Sequence[str]) -> set[str]:
+        fitted = {fit_key(key): key for key in keys}
+        return {fitted[row[0]] for row in await self._rows(SEEN_OF, source, list(fitted))}
 
     async def deliveries(self, *, limit: int, **chosen: Any) -> list[StoredDelivery]:
         clause, values = where(chosen, DELIVERY_KEYS, _mark)

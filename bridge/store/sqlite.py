@@ -242,6 +242,9 @@ class SqliteStore:
         found = await self.events(limit=1, id=rows.number(event_id))
         return found[0] if found else None
 
+    async def seen(self, source: str, keys: Sequence[str]) -> set[str]:
+        return await self._read(lambda db: looking.seen(db, source, keys))
+
     async def deliveries(self, *, limit: int, **where: Any) -> list[StoredDelivery]:
         return await self._read(lambda db: looking.deliveries(db, limit, where))
 
