@@ -170,12 +170,12 @@ def understand(inbound: Inbound, source: SourceConfig) -> Read:
 
 
 def arrival_of(inbound: Inbound, found: Read) -> Arrival:
-    """Return what the store is to accept: the request without its signature and tokens, and what it says."""
+    """Return what the store is to accept: the request without its signature, tokens and secret, and what it says."""
     return Arrival(
         source=inbound.source,
         received_at=inbound.received_at,
         headers=_kept(inbound.headers),
-        body=inbound.body,
+        body=_blanked(inbound.body),
         identity=found.identity,
         event=found.event,
         problem=found.problem or found.ignored,
@@ -357,3 +357,16 @@ def _kept(headers: Mapping[str, str]) -> dict[str, Any]:
         for name, value in headers.items()
         if (name.startswith("x-") or name in KEPT_HEADERS) and not NEVER_KEPT.search(name)
     }
+
+
+_SECRET = re.compile(rb'("secret"\s*:\s*")(?:[^"\\]|\\.)++', re.DOTALL)
+_SECRET_IN_A_FORM = re.compile(
+    rb"(%22secret%22(?:\+|%20)*%3a(?:\+|%20)*%22)(?:%5c(?:%..|.)|(?!%22)[^&%]|(?!%22)%)++", re.I
+)
+
+
+def _blanked(body: bytes) -> bytes:
+    """Return the body as it may be kept: old versions of Gitea and Gogs send the secret in it."""
+    if b"secret" not in body:
+        return body
+    return _SECRET_IN_A_FORM.sub(rb"\1***", _SECRET.sub(rb"\1***", body))
