@@ -144,3 +144,14 @@ async def test_postgresql_reads_only_the_days_that_are_asked_and_forgets_without
     for plan in plans:
         assert "tallies_pkey" in plan, plan
         assert "Seq Scan" not in plan, plan
+
+
+async def test_postgresql_locks_the_rows_in_the_order_of_their_keys(postgres_url: str) -> None:
+    """Two processes that lock the same rows in two orders wait for each other until one is taken back."""
+    store = await open_store(postgres_url)
+    await store.tally([tally(source=source, repository=name) for source in "ZaB" for name in ("z", "B", "a")])
+    await store.close()
+    connection = await asyncpg.connect(postgres_url)
+    written = [tuple(row) for row in await connection.fetch("SELECT source, repository FROM tallies ORDER BY ctid")]
+    await connection.close()
+    assert written == sorted(written)
