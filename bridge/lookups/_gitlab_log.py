@@ -33,8 +33,10 @@ _ECHO = re.compile(r"^(?:\x1b\[0(?:K|;?m))*\x1b\[32;1m\$ (.+)$", re.MULTILINE)
 _ENDING = re.compile(r"ERROR: Job failed\b|Cleaning up project directory\b|Job failed \(system failure\)")
 
 
-def read(trace: bytes) -> End:
-    """Return the command that was echoed last and the script's last lines, from the end of a log."""
+def read(trace: bytes, *, cut: bool = False) -> End:
+    """Return the command that was echoed last and the script's last lines. `cut`: it begins in the middle of a line."""
+    if cut:
+        trace = trace.partition(b"\n")[2]
     script = _script(_STAMP.sub("", trace.decode("utf-8", "replace").replace("\r\n", "\n")))
     echoes = [(found.end(), found[1]) for found in _ECHO.finditer(script)]
     after, command = echoes[-1] if echoes else (0, "")

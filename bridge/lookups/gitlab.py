@@ -126,7 +126,7 @@ async def _with_logs(api: Api, run: Run) -> Run:
             if not ends:
                 raise
             break  # the first job's end is worth showing without the second's
-        ends[task.id] = log.read(trace)
+        ends[task.id] = log.read(trace, cut=len(trace) >= _LOG_END)
     return run.with_(tasks=tuple(_explained(task, ends.get(task.id)) for task in run.tasks))
 
 
