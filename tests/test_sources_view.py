@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from bridge.app import Bridge
 from bridge.cli import bridge
+from bridge.cli.sources import REFUSALS
 from bridge.config import load
 from bridge.errors import StoreUnavailable
 from bridge.store import open_store
@@ -21,7 +22,7 @@ from bridge.store.base import NO_SOURCE, Store, Tally
 from bridge.tally import LONGEST, MOST, Tallies
 from tests.arrivals import NOON
 from tests.http.wire import Client
-from tests.running import GITHUB_SECRET, github_run
+from tests.running import GITHUB_SECRET, ROOT, github_run
 
 CONFIG = f"""
 version: 1
@@ -245,6 +246,20 @@ def test_a_time_that_makes_no_sense_and_a_database_that_is_not_there_are_said_in
     done = CliRunner().invoke(bridge, ["sources"])
     assert (done.exit_code, "there is no database" in done.output) == (1, True)
     assert not (folder / "bridge.db").exists()
+
+
+# -- the page about it
+
+
+def test_every_reason_and_every_field_is_in_the_docs(folder: Path) -> None:
+    tell(folder, Tally("github", "size", "", 1, datetime.now(UTC)), Tally("github", "routed", "a/b", 1, NOON, 1))
+    text = (ROOT / "docs" / "operations.md").read_text().partition("## Who sends")[2].partition("\n## ")[0]
+    for reason, (status, _, _) in REFUSALS.items():
+        (row,) = [line for line in text.splitlines() if line.startswith("| `") and f"`{reason}`" in line.split("|")[1]]
+        assert str(status) in row.split("|")[2], row
+    github = listed("--since", "9999d")[0]
+    for name in (*github, *github["refusals"][0], *github["repositories"][0]):
+        assert name in text.replace("`", " ").replace("(", " ").replace(")", " ").split(), name
 
 
 # -- counting
