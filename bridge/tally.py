@@ -18,7 +18,7 @@ from bridge.store.rows import DAY, moment, number
 
 SOON = timedelta(seconds=1)  # after the first that is counted, so that who has just sent something finds it
 SELDOM = timedelta(seconds=10)  # from one write to the next
-MOST = 2_000  # rows that wait to be written; then repositories are not told apart any more
+MOST = 1_000  # rows that wait to be written, in 4 ms; then repositories are not told apart any more
 LONGEST = 200  # letters of a repository's name
 
 Key = tuple[int, str, str, str]  # the day, the source, the answer, the repository
@@ -34,7 +34,7 @@ class Tallies:
         self._now = now
         self._soon = soon.total_seconds()
         self._seldom = seldom.total_seconds()
-        self._counted: dict[Key, tuple[int, float, int]] = {}  # how often, when last, which event last
+        self._counted: dict[Key, tuple[int, float, str]] = {}  # how often, when last, which event last
         self._written_at = float("-inf")  # by the loop's clock
         self._keeping: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
@@ -45,13 +45,15 @@ class Tallies:
         key = (int(at // DAY), source, answer, _fit(repository) if repository else "")
         if key not in self._counted and len(self._counted) >= MOST:
             key = (*key[:3], "")
-        self._add(key, 1, at, number(event_id) if event_id else 0)
+        self._add(key, 1, at, event_id)
         if self._keeping is None and not self._ending.is_set():
             self._keeping = asyncio.get_running_loop().create_task(self._keep())
 
-    def _add(self, key: Key, times: int, at: float, event: int) -> None:
-        before = self._counted.get(key, (0, at, 0))
-        self._counted[key] = (before[0] + times, max(before[1], at), max(before[2], event))
+    def _add(self, key: Key, times: int, at: float, event_id: str) -> None:
+        before = self._counted.get(key)
+        if before is not None:
+            times, event_id = times + before[0], event_id or before[2]
+        self._counted[key] = (times, at, event_id)
 
     async def stop(self) -> None:
         """Write what is left, if the store takes it."""
@@ -76,13 +78,14 @@ class Tallies:
         counted, self._counted = self._counted, {}
         if not counted:
             return
-        rows = [Tally(*key[1:], times, moment(at), event) for key, (times, at, event) in counted.items()]
+        rows = [Tally(*key[1:], times, moment(at), number(event_id)) for key, (times, at, event_id) in counted.items()]
         try:
             await self._store.tally(rows)
         except StoreUnavailable as error:
             log.info("tally.waits", error=str(error))
-            for key, (times, at, event) in counted.items():
-                self._add(key, times, at, event)
+            newer, self._counted = self._counted, counted
+            for key, (times, at, event_id) in newer.items():
+                self._add(key, times, at, event_id)
         except Exception as error:  # a bug: what cannot be written must not be tried for ever
             log.error("tally.lost", error=type(error).__name__, exc_info=True)
 

@@ -320,12 +320,12 @@ async def test_what_a_store_that_is_away_did_not_take_is_written_later() -> None
     kept = Kept()
     tallies = counting(kept)
     kept.away = True
-    tallies.count("github", "store")
+    tallies.count("github", "routed", "acme/app", "e9")
     await tallies._write()
-    tallies.count("github", "store")
+    tallies.count("github", "routed", "acme/app", "e10")
     kept.away = False
     await tallies.stop()
-    assert [[one.times for one in written] for written in kept.writes] == [[2]]
+    assert kept.writes == [[Tally("github", "routed", "acme/app", 2, NOON, 10)]]
 
 
 async def test_counts_that_a_bug_keeps_from_being_written_are_not_tried_for_ever() -> None:
