@@ -26,9 +26,9 @@ class LookupModule(Protocol):
         ...
 
 
-LOOKUPS: Registry[LookupModule] = Registry(__name__, "cirrus", "github", "gitlab")
+LOOKUPS: Registry[LookupModule] = Registry(__name__, "buildkite", "circleci", "cirrus", "github", "gitlab")
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.lookups import cirrus, github, gitlab
+    from bridge.lookups import buildkite, circleci, cirrus, github, gitlab
 
-    _FORM: list[LookupModule] = [cirrus, github, gitlab]
+    _FORM: list[LookupModule] = [buildkite, circleci, cirrus, github, gitlab]

@@ -67,6 +67,7 @@ STATUS: Mapping[str, Status] = {
 _NUANCED = frozenset({"failing", "canceling", "timing_out", "not_run", "broken", "expired", "waiting_failed"})
 """Words that say more than ours for them: they are kept as the description."""
 
+_EXIT_STATUS = re.compile(r"-?[0-9]{1,10}")
 _SIGNATURE = re.compile(r"timestamp=([0-9]{1,11}),signature=([0-9a-f]{64})")
 
 
@@ -159,7 +160,7 @@ def _build_event(body: Body, build: Build, inbound: Inbound) -> Event:
         **known,
         kind=Kind.PIPELINE,
         status=status,
-        tasks=_tasks(build, known["run"].url),
+        tasks=listed_jobs(build, known["run"].url),
         url=known["run"].url,
         action=text(body.event, 100),
         description=_description(build, status),
@@ -316,7 +317,7 @@ def _job_event(body: Body, build: Build, source: str) -> Event:
     )
 
 
-def _tasks(build: Build, page: str | None) -> tuple[Task, ...]:
+def listed_jobs(build: Build, page: str | None) -> tuple[Task, ...]:
     """Return the jobs that a build of the REST API lists, without those that were retried."""
     jobs = build.jobs[:1_000] if isinstance(build.jobs, list) else []
     told = [job for job in jobs if values.identifier(inside(job, "id")) and inside(job, "type") != "waiter"]
@@ -367,7 +368,7 @@ def _job_status(job: Any) -> Status:
 
 
 def _note(job: Any, status: Status) -> str | None:
-    """Return what explains the state: who let it go on, how it broke, that it may fail."""
+    """Return what explains the state: who let it go on, how it broke or ended, that it may fail."""
     who = text(inside(job, "unblocked_by", "name"))
     if status is Status.SUCCESS and who:
         return f"unblocked by {who}"
@@ -375,4 +376,7 @@ def _note(job: Any, status: Status) -> str | None:
     if status is Status.FAILURE and inside(job, "soft_failed") is True:
         return "soft failed: the build goes on"
     state = inside(job, "state")
+    exit_status = str(inside(job, "exit_status"))
+    if status is Status.FAILURE and not reason and _EXIT_STATUS.fullmatch(exit_status):
+        return f"exit status {exit_status}"
     return reason or (None if state == "finished" and status is not Status.UNKNOWN else _nuance(state))
