@@ -645,7 +645,8 @@ class Courier:
         target = claimed.target
         event = claimed.event
         if run is not None:
-            event = run.event.with_(id=event.id) if target.live else fill(event, run.event)
+            filled = fill(event, run.event).with_(author=_author(event, run.event))
+            event = run.event.with_(id=event.id) if target.live else filled
         return View(
             event=event,
             tasks=run.tasks if run is not None else (),

@@ -136,7 +136,7 @@ async def ask(
     options: dict[str, Any] = {} if within is None else {"timeout": aiohttp.ClientTimeout(total=within)}
     method = "GET" if data is None else "POST"
     try:
-        address = URL(url, encoded=True)  # as it is: `%2F` in a segment must stay
+        address = URL(url, encoded=True)  # as it was written: a foreign name in it is quoted already
         async with session.request(
             method, address, data=data, headers=sent, allow_redirects=False, **options
         ) as response:

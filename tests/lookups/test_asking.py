@@ -190,9 +190,9 @@ def test_a_name_that_would_change_the_path_is_refused(name: str | None) -> None:
         segment(name)
 
 
-async def test_an_escaped_slash_reaches_the_server_as_it_is(api: Api, server: Numbers) -> None:
-    await api.get(f"/projects/{segment('acme/app')}", list[int])
-    assert server.paths == ["/projects/acme%2Fapp"]
+async def test_a_quoted_name_reaches_the_server_as_it_was_quoted(api: Api, server: Numbers) -> None:
+    await api.get(f"/projects/{segment('acme/app@2;a=b')}", list[int])
+    assert server.paths == ["/projects/acme%2Fapp%402%3Ba%3Db"]
 
 
 # -- several questions of one look-up

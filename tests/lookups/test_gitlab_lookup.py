@@ -100,6 +100,14 @@ def test_lines_with_times_before_them_are_read_alike() -> None:
     assert read(stamped.encode()) == End("pytest -q", ENDED)
 
 
+def test_what_an_earlier_command_said_is_not_the_failed_ones() -> None:
+    echo = "\x1b[0K\x1b[32;1m$ {}\x1b[0;m\n"
+    assert read(f"{echo.format('make')}fine\n{echo.format('make test')}no rule\n".encode()) == End(
+        "make test", ("no rule",)
+    )
+    assert read(f"fine\n{echo.format('false')}".encode()) == End("false", ())
+
+
 def test_a_log_without_marks_ends_before_the_runners_own_words() -> None:
     log = (
         b"$ make\nline one\r\nline two\nCleaning up project directory and file based variables\nERROR: Job failed: exit"
