@@ -22,6 +22,7 @@ from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
 from bridge.destinations import DESTINATIONS
 from bridge.destinations import PLANNED as DESTINATIONS_PLANNED
 from bridge.destinations.base import DestinationOptions
+from bridge.lookups import LOOKUPS
 from bridge.sources import PLANNED as SOURCES_PLANNED
 from bridge.sources import SOURCES, Bound, Publishes
 from bridge.units import parse_duration, parse_size
@@ -105,7 +106,7 @@ def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
         secrets=secrets,
         tokens=tokens,
         unsigned=unsigned,
-        api_token=_api_token(reader, keys.get("api_token"), under(path, "api_token")),
+        api_token=_api_token(reader, keys.get("api_token"), under(path, "api_token"), type_),
         api_url=_address(reader, keys.get("api_url"), under(path, "api_url")),
         options=_options(reader, form, {key: keys[key] for key in own if key in keys}, node, path) if form else None,
     )
@@ -138,9 +139,11 @@ def _secrets(reader: Reader, entry: Entry | None, path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 
-def _api_token(reader: Reader, entry: Entry | None, path: str) -> str | None:
+def _api_token(reader: Reader, entry: Entry | None, path: str, type_: str | None) -> str | None:
     if entry is None or (isinstance(entry.node, Scalar) and may_be_empty(entry.node)):
         return None
+    if type_ is not None and type_ not in LOOKUPS:
+        reader.warn(entry, path, f"{type_} has no API that bridge asks, so this token does nothing: leave it out")
     return reader.secret(entry.node, path)
 
 

@@ -42,6 +42,14 @@ def _source(rest: str) -> str:
             "1:66: sources.github.api_token: warning: a secret",
         ),
         (
+            _source('secret: "${SECRET}", api_token: "${NONE:-}"').replace("github", "gogs"),
+            "",
+        ),
+        (
+            _source('secret: "${SECRET}", api_token: "${TOKEN}"').replace("github", "gogs"),
+            "1:51: sources.gogs.api_token: warning: gogs has no API that bridge asks, so this token does nothing",
+        ),
+        (
             "sources:\ndestinations: {team: {type: console}}\n",
             "1:1: sources: warning: no source, so nothing can come in",
         ),
