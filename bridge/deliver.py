@@ -180,11 +180,18 @@ def _joined(run: Run, known: Run) -> Run:
     """Return the newest `run` with what a lookup said of it, now or some versions ago."""
     told = {task.id: task for task in known.tasks}
     newest = {task.id: fill_task(task, told.get(task.id, task)) for task in run.tasks}
-    event = fill(run.event, known.event)
+    event = _filled(run.event, known.event)
     return run.with_(
-        event=event.with_(duration=event.duration or known.event.duration, author=_author(event, known.event)),
+        event=event.with_(duration=event.duration or known.event.duration),
         tasks=tuple((told | newest).values()),
     )
+
+
+def _filled(event: Event, known: Event) -> Event:
+    """Return `event` with what a lookup said of it, its facts after those of the webhook."""
+    labels = dict(event.facts)
+    more = tuple(fact for fact in known.facts if fact[0] not in labels)
+    return fill(event, known).with_(author=_author(event, known), facts=event.facts + more)
 
 
 def _author(event: Event, known: Event) -> str | None:
@@ -645,8 +652,7 @@ class Courier:
         target = claimed.target
         event = claimed.event
         if run is not None:
-            filled = fill(event, run.event).with_(author=_author(event, run.event))
-            event = run.event.with_(id=event.id) if target.live else filled
+            event = run.event.with_(id=event.id) if target.live else _filled(event, run.event)
         return View(
             event=event,
             tasks=run.tasks if run is not None else (),

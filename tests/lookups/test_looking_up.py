@@ -14,7 +14,9 @@ from bridge import config as configuration
 from bridge import deliver
 from bridge.app import Bridge
 from bridge.sources import SOURCES
-from tests.fakes import github_api, gitlab_api
+from tests.fakes import buildkite_api, circleci_api, github_api, gitlab_api
+from tests.fakes.buildkite_api import BuildkiteApi
+from tests.fakes.circleci_api import CircleciApi
 from tests.fakes.github_api import GitHubApi
 from tests.fakes.gitlab_api import GitLabApi
 from tests.fakes.rest_api import RestApi, answering
@@ -192,3 +194,32 @@ async def test_a_failed_pipeline_is_told_with_the_command_and_the_end_of_the_log
         assert word in text
     assert "script failure" not in text
     assert gitlab.paths == ["/projects/acme%2Ftools%2Fapp/jobs/11/trace"]
+
+
+def saved(name: str) -> Any:
+    return json.loads((Path(__file__).parents[1] / "sources" / f"{name}.json").read_text())
+
+
+async def test_a_failed_workflow_is_told_with_the_job_that_failed_and_who_started_it(
+    tmp_path: Path, slack: FakeSlack
+) -> None:
+    workflow = saved("circleci/workflow.failed")
+    async with CircleciApi() as api:
+        api.knows(workflow["workflow"]["id"], [circleci_api.job_of("unit", "failed", job_number=42)])
+        text = await told(tmp_path, slack, "circleci", api, workflow)
+    for word in ("unit", workflow["workflow"]["url"] + "/jobs/42", "Mona Lisa", "started by", "octocat"):
+        assert word in text
+
+
+async def test_a_failed_build_is_told_with_its_failed_job_and_why_beside_what_its_webhook_said(
+    tmp_path: Path, slack: FakeSlack
+) -> None:
+    build = saved("buildkite/build.5_failed")
+    build["build"] |= {"id": "b12", "web_url": "https://buildkite.com/acme/app/builds/12"}
+    build["build"]["rebuilt_from"] = {"number": 11}
+    async with BuildkiteApi() as api:
+        annotation = buildkite_api.annotation_of("junit", "error", "<p>3 tests <b>failed</b></p>")
+        api.knows([buildkite_api.job_of("unit", "failed")], [annotation])
+        text = await told(tmp_path, slack, "buildkite", api, build)
+    for word in ("unit", "exit status 2", "rebuild of", "#11", "junit", "3 tests failed"):
+        assert word in text
