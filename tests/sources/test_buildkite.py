@@ -138,6 +138,28 @@ def test_how_a_finished_job_ended_is_told_beside_its_state(said: dict[str, Any],
     assert BUILDKITE.event_of("job.2_failed", change).status is status
 
 
+@pytest.mark.parametrize(
+    ("said", "note"),
+    [
+        ({"exit_status": 2}, "exit status 2"),
+        ({"exit_status": "127"}, "exit status 127"),
+        ({"exit_status": -1}, "exit status -1"),
+        ({"exit_status": None}, None),
+        ({"exit_status": ["2"]}, None),
+        ({"exit_status": True}, None),
+        ({"exit_status": 2, "signal_reason": "agent_stop"}, "agent_stop"),
+        ({"exit_status": 2, "soft_failed": True}, "soft failed: the build goes on"),
+    ],
+)
+def test_a_failed_job_says_its_exit_status_unless_more_is_known(said: dict[str, Any], note: str | None) -> None:
+    def change(body: Any) -> None:
+        body["job"] = {"id": "1", "state": "failed"} | said
+
+    task = BUILDKITE.event_of("job.2_failed", change).task
+    assert task is not None
+    assert task.note == note
+
+
 def test_a_build_that_has_passed_so_far_and_is_blocked_waits_and_one_that_failed_failed() -> None:
     def blocked(state: str) -> Status:
         return BUILDKITE.event_of("build.3_blocked", lambda body: body["build"].update(state=state)).status
