@@ -32,7 +32,7 @@ from bridge.errors import (
     Unsure,
 )
 from bridge.event import Event, Run
-from bridge.fold import fill, fill_task
+from bridge.fold import fill, newest_task
 from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import Message
 from bridge.observe import log
@@ -179,7 +179,7 @@ class Enricher:
 def _joined(run: Run, known: Run) -> Run:
     """Return the newest `run` with what a lookup said of it, now or some versions ago."""
     told = {task.id: task for task in known.tasks}
-    newest = {task.id: fill_task(task, told.get(task.id, task)) for task in run.tasks}
+    newest = {task.id: newest_task(task, told.get(task.id, task)) for task in run.tasks}
     event = _filled(run.event, known.event)
     return run.with_(
         event=event.with_(duration=event.duration or known.event.duration),

@@ -489,6 +489,13 @@ def _newer_task(old: Task, new: Task) -> Task:
     return fill_task(new, old) if after else fill_task(old, new)
 
 
+def newest_task(task: Task, told: Task) -> Task:
+    """Return `task` with what an API told of it, and as it ended by that where its own webhook is still on its way."""
+    if told.status.finished and not task.status.finished:
+        return fill_task(told, task)
+    return fill_task(task, told)
+
+
 def fill_task(task: Task, known: Task) -> Task:
     # What is said of one state (how it ended, a word we do not know) does not hold for another.
     of_the_state = ("step", "finished_at", "duration", "changed_at", "note") if task.status == known.status else ()

@@ -184,7 +184,7 @@ def require_answered(name: str, answer: Answer) -> None:
         raise LookupFailed(f"{name} refuses the api_token (HTTP 401)", away=True, after=REFUSED_REST)
     if status == 403:
         raise Refused(f"{name} does not let this api_token see it (HTTP 403)")
-    if status in (404, 410):
+    if status in (404, 410, 416):  # the last: a text that is empty has no end
         raise Refused(f"{name} knows no such thing, or does not show it to this api_token (HTTP {status})")
     raise LookupFailed(f"{name} answered HTTP {status}", away=status >= 500)
 

@@ -21,7 +21,7 @@ import msgspec
 from bridge.codec import first_line
 from bridge.errors import LookupFailed
 from bridge.event import Event, Kind, Run, Task
-from bridge.fold import fill_task
+from bridge.fold import newest_task
 from bridge.lookups._http import Api, in_turn, require_home, segment
 from bridge.sources import _github_shapes as shapes
 from bridge.sources import _github_words as words
@@ -85,7 +85,7 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     parts = [part for wanted, part in _PARTS if wanted(run)]
     if not parts:
         return run
-    if api_url == API_URL:
+    if api_url.rstrip("/") == API_URL:
         require_home(run.event, "github.com")
     return await in_turn(run, Api("GitHub's API", session, api_url, _HEADERS | _bearer(token)), parts)
 
@@ -118,7 +118,7 @@ async def _with_jobs(api: Api, run: Run) -> Run:
     path = f"{_place(run.event)}/actions/runs/{_run_id(run)}/attempts/{run.attempt}/jobs"
     pages = await api.pages(path, _Jobs, at_most=_JOB_PAGES, per_page=100)
     found = {task.id: task for page in pages for task in map(job_task, page.jobs)}
-    ours = {task.id: fill_task(task, found.get(task.id, task)) for task in run.tasks}
+    ours = {task.id: newest_task(task, found.get(task.id, task)) for task in run.tasks}
     return run.with_(tasks=tuple((ours | {key: task for key, task in found.items() if key not in ours}).values()))
 
 

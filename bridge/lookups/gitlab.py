@@ -18,7 +18,7 @@ import msgspec
 
 from bridge.errors import LookupFailed
 from bridge.event import Event, Kind, Run, Status, Task
-from bridge.fold import fill_task
+from bridge.fold import newest_task
 from bridge.lookups import _gitlab_log as log
 from bridge.lookups._http import Api, in_turn, require_home, segment
 from bridge.sources._gitlab_runs import listed_job
@@ -67,7 +67,7 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     parts = [part for wanted, part in _PARTS if wanted(run)]
     if not parts:
         return run
-    if api_url == API_URL:
+    if api_url.rstrip("/") == API_URL:
         require_home(run.event, "gitlab.com")
     return await in_turn(run, Api("GitLab's API", session, api_url, {"PRIVATE-TOKEN": token}), parts)
 
@@ -90,7 +90,7 @@ async def _with_jobs(api: Api, run: Run) -> Run:
     query: dict[str, str | int] = {"scope[]": "failed", "per_page": 100}
     jobs = await api.get(path, list[_Job], **query)
     found = {task.id: task for job in jobs if (task := _task(job, run.event))}
-    ours = {task.id: fill_task(task, found.get(task.id, task)) for task in run.tasks}
+    ours = {task.id: newest_task(task, found.get(task.id, task)) for task in run.tasks}
     return run.with_(tasks=tuple((ours | {key: task for key, task in found.items() if key not in ours}).values()))
 
 

@@ -109,6 +109,7 @@ SAYS_NO = [
     (403, {}, Refused, False, 0.0),
     (404, {}, Refused, False, 0.0),
     (410, {}, Refused, False, 0.0),
+    (416, {}, Refused, False, 0.0),
     (400, {}, LookupFailed, False, 0.0),
     (204, {}, LookupFailed, False, 0.0),
     (500, {}, LookupFailed, True, 0.0),

@@ -102,6 +102,15 @@ async def test_known_tasks_keep_their_order_and_come_first(api: GitHubApi, sessi
     assert run.tasks[0].status is Status.FAILURE
 
 
+async def test_a_job_whose_webhook_is_late_has_ended_as_github_says(api: GitHubApi, session: Any) -> None:
+    api.jobs[9001, 1] = [job(11, "test", "failure", ("Run pytest", "failure")), job(12, "lint", None)]
+    late = Task(id="11", name="test", status=Status.RUNNING, url="https://x.example/")
+    done = Task(id="12", name="lint", status=Status.SUCCESS)
+    test, lint = (await look_up(run_of(late, done), api, session)).tasks
+    assert (test.status, test.step, test.url) == (Status.FAILURE, "Run pytest", api.jobs[9001, 1][0]["html_url"])
+    assert lint.status is Status.SUCCESS
+
+
 async def test_where_nothing_else_is_said_the_exit_code_is(api: GitHubApi, session: Any) -> None:
     api.annotations[11] = [annotation(".github", 41, "Process completed with exit code 2.")]
     run = await look_up(run_of(failed(step="make")), api, session)
@@ -219,7 +228,7 @@ async def test_one_lookup_that_misses_all_asks_four_questions(api: GitHubApi, se
 async def test_a_repository_elsewhere_is_not_asked_of_github_com(session: Any) -> None:
     ours = run_of(repository_url="https://git.example.com/acme/app")
     with pytest.raises(LookupFailed, match=r"git\.example\.com, not at github\.com: set this source's api_url"):
-        await github.look_up(ours, session, github.API_URL, "a-token")
+        await github.look_up(ours, session, github.API_URL + "/", "a-token")
 
 
 # -- who asks, and when it goes wrong

@@ -249,7 +249,7 @@ async def test_without_a_token_nothing_is_asked(api: GitLabApi, session: Any) ->
 async def test_a_server_of_ones_own_is_asked_only_where_its_address_is_configured(session: Any) -> None:
     ours = run_of(repository_url="https://git.example.com/acme/tools/app")
     with pytest.raises(LookupFailed, match=r"git\.example\.com, not at gitlab\.com: set this source's api_url"):
-        await gitlab.look_up(ours, session, gitlab.API_URL, "a-token")
+        await gitlab.look_up(ours, session, gitlab.API_URL + "/", "a-token")
 
 
 # -- when it goes wrong

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,18 @@ async def gitlab() -> AsyncIterator[GitLabApi]:
 
 
 async def told(
-    folder: Path, slack: FakeSlack, type_: str, api: RestApi, *bodies: dict[str, Any], token: bool = True
+    folder: Path,
+    slack: FakeSlack,
+    type_: str,
+    api: RestApi,
+    *bodies: dict[str, Any],
+    token: bool = True,
+    said: Sequence[int] = (1, 2, 3),
 ) -> str:
-    """Post the bodies to a bridge of this source, one by one, and return what stands in the chat."""
+    """Post the bodies to a bridge of this source, one by one, and return what stands in the chat.
+
+    `said`: how many messages there are after each of them.
+    """
     path = folder / "config.yaml"
     written = f", api_token: {api.token}" if token else ""
     known = {"slack_token": slack.token, "slack": slack.api_url, "api": api.url, "token": written}
@@ -67,13 +76,13 @@ async def told(
     await bridge.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession() as session:
-            for number, body in enumerate(bodies, 1):
+            for number, (body, wanted) in enumerate(zip(bodies, said, strict=False), 1):
                 raw = json.dumps(body).encode()
                 signed = SOURCES[type_].sign(raw, SECRET, delivery=f"d-{number}")
                 url = f"http://127.0.0.1:{bridge.port}/webhooks/code"
                 async with session.post(url, data=raw, headers=signed) as answer:
                     assert answer.status == 202
-                await slack.until(lambda wanted=number: len(slack.messages) == wanted)
+                await slack.until(lambda wanted=wanted: len(slack.messages) == wanted)
     finally:
         await bridge.stop()
     assert slack.invalid == []
@@ -119,6 +128,17 @@ async def test_a_forks_failed_run_is_told_with_its_pull_request_and_the_failing_
     for word in ("#12", "unit", "Run pytest", "src/app.py:12: expected 3, got 4"):
         assert word in text
     assert len(github.asked) == 3
+
+
+async def test_a_message_does_not_wait_for_the_webhook_of_the_job_that_failed(
+    tmp_path: Path, slack: FakeSlack, github: GitHubApi
+) -> None:
+    knows_all(github)
+    begun = {**github_api.job(11, "unit", None), "head_sha": github_api.SHA, "workflow_name": "CI"}
+    started = workflow_run(status="in_progress", conclusion=None, updated_at="2026-11-20T09:00:00Z")
+    job = {"action": "in_progress", "workflow_job": begun, "repository": started["repository"]}
+    text = await told(tmp_path, slack, "github", github, started, job, workflow_run(), said=(1, 1, 2))
+    assert "Run pytest" in text
 
 
 async def test_without_a_token_the_message_goes_out_and_nothing_is_asked(
