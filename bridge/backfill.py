@@ -17,7 +17,7 @@ from bridge.config import SourceConfig
 from bridge.errors import LookupFailed
 from bridge.event import Event, Inbound, Run, Track
 from bridge.history import HistoryModule, Hook, Redelivers, Sent
-from bridge.history.asking import Asker, Refused
+from bridge.history.asking import Asker
 from bridge.receive import Read, arrival_of, understand
 from bridge.store.base import Accepted, Decider, Decision, First, Store
 from bridge.tally import Tallies
@@ -139,8 +139,7 @@ class Backfill:
                     return
                 continue
             if not hooks:
-                path = f"/webhooks/{self.source.name}"
-                yield Found(place, stopped=f"it has no webhook that posts to {path}: name one with --hook")
+                yield Found(place, stopped=_NO_HOOK.format(source=self.source.name))
             async for found in self.hooks(hooks):
                 yield found
                 if self._over:
@@ -162,8 +161,8 @@ class Backfill:
                 return
 
     def _stopped(self, error: LookupFailed) -> str:
-        """Return why one webhook could not be looked through. What was refused for it alone says nothing of others."""
-        self._over = not isinstance(error, Refused)
+        """Return why one webhook could not be looked through. What went wrong with it alone says nothing of others."""
+        self._over = error.away
         return _in_words(error)
 
     async def _look_through(self, hook: Hook, found: Found) -> None:
@@ -204,7 +203,9 @@ class Backfill:
                 found.redelivered += 1
                 return
             whole = await self.history.fetch(self.ask, hook, sent)
-        except Refused:
+        except LookupFailed as error:
+            if error.away:
+                raise
             found.refused += 1
             return
         await self._accept(whole, found)
@@ -235,6 +236,12 @@ def _count(found: Found, read: Read, accepted: Accepted) -> str:
     found.accepted += 1
     found.told += bool(accepted.destinations)
     return accepted.state
+
+
+_NO_HOOK = (
+    "neither it nor what is above it has a webhook that posts to /webhooks/{source}, as far as this api_token sees: "
+    "name one with --hook"
+)
 
 
 def _in_words(error: LookupFailed) -> str:

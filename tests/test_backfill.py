@@ -292,8 +292,27 @@ async def test_an_overtaken_run_opens_no_living_message(place: Place, github: Fa
     github.sent("passed", "workflow_run", run(3, "success"))
     await place.counts("github", "acme/app")
     assert await place.owed() == [3]
-    await place.live(run(2, "success", minute=50) | {"action": "again"}, "corrected")
-    assert await place.owed() == [3, 2], "and was not counted among those that live"
+
+
+async def test_a_message_that_was_not_opened_is_not_followed(place: Place, github: FakeGitHub) -> None:
+    place.configure("  - {name: failures, match: {status: failure}, to: builds, live: true}")
+    github.sent("failed", "workflow_run", run(2, "failure"))
+    github.sent("passed", "workflow_run", run(3, "success"))
+    await place.counts("github", "acme/app")
+    await place.live(run(2, "success", minute=50), "corrected")
+    assert await place.owed() == []
+
+
+async def test_a_job_of_an_overtaken_run_is_told_to_nobody(place: Place, github: FakeGitHub) -> None:
+    place.configure("  - {name: jobs, match: {kind: task, status: failure}, to: builds}")
+    for number in (1, 2):
+        job = {"id": number, "run_id": 9000 + number, "run_attempt": 1, "name": "test", "head_branch": "main"}
+        job |= {"status": "completed", "conclusion": "failure", "workflow_name": "CI", "completed_at": at(number * 10)}
+        body = {"action": "completed", "workflow_job": job, "repository": run(1, None)["repository"]}
+        github.sent(f"job-{number}", "workflow_job", body)
+        github.sent(f"run-{number}", "workflow_run", run(number, "failure"))
+    assert (await place.counts("github", "acme/app"))["accepted"] == 4
+    assert await place.owed() == [2]
 
 
 async def test_a_message_that_lives_is_edited_to_its_end(place: Place, github: FakeGitHub) -> None:
@@ -446,6 +465,13 @@ async def test_a_body_that_is_gone_is_counted(place: Place, github: FakeGitHub, 
     assert (await place.kept())[0] == []
 
 
+async def test_one_odd_answer_costs_no_other_delivery(place: Place, github: FakeGitHub) -> None:
+    github.sent("missed", "workflow_run", run(1, "failure"))
+    github.sent("odd", "workflow_run", run(2, "failure"), request=5)
+    found = await place.counts("github", "acme/app")
+    assert (found["refused"], found["accepted"]) == (1, 1)
+
+
 async def test_a_body_that_nobody_understands_is_kept_and_tried_again(place: Place, github: FakeGitHub) -> None:
     github.sent("odd", "workflow_run", {"workflow_run": 1})
     assert (await place.counts("github", "acme/app"))["unreadable"] == 1
@@ -547,7 +573,7 @@ async def test_gitlabs_log_is_accepted_like_its_webhooks(place: Place, gitlab: F
     assert (found["hook"], found["found"], found["known"], found["accepted"]) == (LOG.strip("/"), 24, 1, 23)
     assert await place.owed() == [24]
     assert (await place.counts("gitlab", "acme/site"))["known"] == 24
-    assert gitlab.asked.count(f"{LOG}/events") == 4
+    assert gitlab.asked.count(f"{LOG}/events") == 6
 
 
 async def test_gitlabs_log_without_keys_or_bodies(place: Place, gitlab: FakeGitLab) -> None:

@@ -63,7 +63,7 @@ class HistoryModule(Protocol):
         ...
 
     async def fetch(self, ask: Asker, hook: Hook, sent: Sent) -> Sent:
-        """Return `sent` with its body. Refused where the API has none for it."""
+        """Return `sent` with its body."""
         ...
 
 

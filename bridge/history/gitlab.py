@@ -35,7 +35,7 @@ PLACE = "GROUP/PROJECT"
 NEEDS = "the scope api (or read_api) and the role Maintainer; with Developer its pipelines can be read"
 
 _NAME = "GitLab's API"
-_EVENTS = 20  # a page, which is the most
+_EVENTS = 10  # a page; the bodies of 20, which is the most, may be more than one answer is read of
 _PIPELINES = 50
 _JOBS = 100
 _PIPELINE = "pipelines/"

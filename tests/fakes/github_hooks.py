@@ -95,4 +95,4 @@ class FakeGitHub:
             "X-Hub-Signature-256": "sha256=" + "0" * 64,
         } | one.get("headers", {})
         whole = {"request": {"headers": headers, "payload": one["payload"]}, "response": {"headers": {}, "payload": ""}}
-        return web.Response(text=json.dumps(one | whole), content_type="application/json")
+        return web.Response(text=json.dumps(whole | one), content_type="application/json")
