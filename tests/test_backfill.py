@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from bridge import config as configuration
 from bridge.app import Bridge
 from bridge.cli import bridge as command
+from bridge.cli.backfill import _COUNTS, _COUNTS_AGAIN, _COUNTS_DRY, backfill
 from bridge.event import Inbound
 from bridge.history import HISTORIES, KEEP_NONE
 from bridge.history.asking import posts_to
@@ -688,3 +689,23 @@ async def test_a_pipeline_that_goes_on_is_news(place: Place, gitlab: FakeGitLab)
     gitlab.answers[f"{PROJECT}/pipelines/501/jobs"][0].update(id=9_999, created_at=at(7), finished_at=at(9))
     found = await place.counts("gitlab", "acme/site")
     assert (found["known"], found["accepted"], found["told"]) == (1, 1, 1)
+
+
+# -- its page ----------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs/backfill.md").read_text("utf-8")
+
+
+def test_the_page_names_every_option_and_column() -> None:
+    options = {name for param in backfill.params for name in param.opts if name.startswith("--")}
+    assert {name for name in options if name not in PAGE} == {"--config"}
+    assert {column for column in (*_COUNTS, *_COUNTS_DRY, *_COUNTS_AGAIN) if f"| `{column}` |" not in PAGE} == set()
+
+
+def test_the_commands_of_the_page_are_right() -> None:
+    lines = [line.partition("#")[0].split()[2:] for line in PAGE.splitlines() if line.startswith("bridge backfill ")]
+    assert len(lines) == 6
+    for words in lines:
+        asked = backfill.make_context("backfill", words).params
+        history = HISTORIES[asked["source"]]
+        assert all(history.named(path) for path in asked["paths"])
