@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from bridge import destinations, lookups, sources
+from bridge import destinations, history, lookups, sources
 from bridge.registry import Registry
 
 REGISTRIES: list[tuple[Any, Registry[Any], type]] = [
     (sources, sources.SOURCES, sources.SourceModule),
     (destinations, destinations.DESTINATIONS, destinations.DestinationModule),
     (lookups, lookups.LOOKUPS, lookups.LookupModule),
+    (history, history.HISTORIES, history.HistoryModule),
 ]
 MODULES = [
     pytest.param(registry, name, form, id=f"{package.__name__}.{name}")
