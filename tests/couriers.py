@@ -1,4 +1,4 @@
-"""Real couriers on a real store and a fake Slack, with a clock that runs two hundred times as fast."""
+"""Real couriers on a real store and a fake chat, with a clock that runs two hundred times as fast."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bridge.config import Config, DestinationConfig, SourceConfig
 from bridge.config.report import Report
 from bridge.config.templates import templates
 from bridge.deliver import Couriers, Shown
+from bridge.destinations.base import DestinationOptions
 from bridge.destinations.slack import Options
 from bridge.errors import StoreUnavailable
 from bridge.event import Event
@@ -82,7 +83,7 @@ class Work:
         texts: dict[str, str] | None = None,
         sources: dict[str, SourceConfig] | None = None,
         limits: Callable[[Clock], Limits] | None = None,
-        **destinations: Options,
+        **destinations: DestinationOptions,
     ) -> None:
         self._folder = folder
         self.clock = Clock()
@@ -90,7 +91,7 @@ class Work:
         self.config = Config(
             sources=sources or {},
             destinations={
-                name: DestinationConfig(name=name, type="slack", options=options)
+                name: DestinationConfig(name=name, type=_type(options), options=options)
                 for name, options in destinations.items()
             },
             templates=SHIPPED | (texts or {}),
@@ -151,6 +152,11 @@ class Work:
         """Return all deliveries with what was tried, the oldest first."""
         found = [await self.store.delivery(one.id) for one in await self.store.deliveries(limit=9_999)]
         return [one for one in reversed(found) if one is not None]
+
+
+def _type(options: DestinationOptions) -> str:
+    """A destination's type is the name of the module that its options are from."""
+    return type(options).__module__.rpartition(".")[2]
 
 
 def bot(slack: FakeSlack, channel: str = "#builds", **options: Any) -> Options:

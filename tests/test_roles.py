@@ -119,7 +119,7 @@ async def test_two_that_take_and_two_that_deliver_are_one_bridge(
 
 
 def in_channel(slack: FakeSlack, channel: str) -> list[Posted]:
-    return [one for one in slack.messages.values() if one.channel == channel]
+    return [one for one in slack.messages.values() if one.place == channel]
 
 
 def shown(slack: FakeSlack) -> list[str]:

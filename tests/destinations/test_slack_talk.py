@@ -100,7 +100,7 @@ async def test_an_edit_clears_what_is_no_more(fake: FakeSlack, bot: slack.Bot) -
 async def test_a_reply_goes_to_the_thread_of_its_message(fake: FakeSlack, bot: slack.Bot) -> None:
     receipt = await bot.send(MESSAGE, channel="#other", thread=None)
     await bot.send(FIXED, channel=None, thread=receipt)
-    assert [(one.channel, one.thread_ts) for one in fake.in_channel("#other")] == [
+    assert [(one.place, one.thread) for one in fake.in_channel("#other")] == [
         ("COTHER", None),
         ("COTHER", receipt["ts"]),
     ]

@@ -14,14 +14,12 @@ from typing import Any
 
 import jsonschema
 
+from tests.fakes.base import Invalid
+
 SHARED_SCHEMA = Path(__file__).parents[2] / "../shared/schemas/discord-openapi.json"
 POST, PATCH = "IncomingWebhookRequestPartial", "IncomingWebhookUpdateRequestPartial"
 _TOP = frozenset({"content", "embeds", "components", "allowed_mentions", "username", "avatar_url"})
 _EMBED = frozenset({"title", "url", "description", "color", "fields", "footer", "author", "image", "thumbnail"})
-
-
-class Invalid(Exception):
-    """The message breaks a rule of Discord's; the text says which."""
 
 
 def check(body: dict[str, Any], *, edit: bool = False) -> None:

@@ -1,10 +1,5 @@
-"""A Slack on loopback: the Web API and incoming webhooks as their manual says, and badly on demand.
-
-It keeps every request (`calls`) and every message with its history (`messages`), refuses what the validator refuses
-(and remembers it in `invalid`, so that a test can fail), and takes faults from a queue, one per request::
-
-    async with FakeSlack() as slack:
-        slack.faults += [ratelimited(2), accepted_then_connection_lost()]
+"""A Slack on loopback: the Web API and incoming webhooks as their manual says, and badly on demand. `tests.fakes.base`
+says how to use it.
 
 As a process: ``python -m tests.fakes.slack --port 0 --log FILE`` prints its port and appends every accepted message to
 FILE as a line of JSON, before it answers.
@@ -16,51 +11,44 @@ import argparse
 import asyncio
 import json
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from aiohttp import web
 
-from tests.fakes.slack_validator import Invalid, check
+from tests.fakes import slack_validator
+from tests.fakes.base import (
+    Call,
+    FakeChat,
+    Fault,
+    Posted,
+    Reply,
+    accepted_then_connection_lost,
+    lost_before_accept,
+    redirect,
+    slow,
+    status,
+    text_plain,
+)
+
+__all__ = [
+    "FakeSlack",
+    "Fault",
+    "Posted",
+    "accepted_then_connection_lost",
+    "channel_id",
+    "error",
+    "lost_before_accept",
+    "ratelimited",
+    "redirect",
+    "slow",
+    "status",
+    "text_plain",
+]
 
 TOKEN = "xoxb-made-up-token"
 WEBHOOK_PATH = "/services/T000/B000/made-up-secret"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request as it came in. `method` is ``chat.postMessage`` ... or ``webhook``."""
-
-    method: str
-    headers: dict[str, str]
-    body: dict[str, Any]
-    at: float
-
-
-@dataclass(slots=True)
-class Posted:
-    """A message as it stands in a channel, with all that it showed before."""
-
-    channel: str
-    ts: str
-    thread_ts: str | None
-    body: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one request. `accepted`: the message is posted all the same."""
-
-    kind: str
-    accepted: bool = False
-    status: int = 200
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    wait: asyncio.Event | float | None = None
 
 
 def ratelimited(after: object = 1) -> Fault:
@@ -74,126 +62,113 @@ def error(code: str, **more: Any) -> Fault:
     return Fault("answer", status=http, body={"ok": False, "error": code, **more})
 
 
-def status(code: int, html: str = "<html><body>Sorry</body></html>") -> Fault:
-    return Fault("answer", status=code, body=html, headers={"Content-Type": "text/html"})
-
-
-def text_plain(text: str = "upstream says no", code: int = 200) -> Fault:
-    return Fault("answer", status=code, body=text, headers={"Content-Type": "text/plain"})
-
-
-def redirect(location: str) -> Fault:
-    return Fault("answer", status=302, body="", headers={"Location": location})
-
-
-def accepted_then_connection_lost() -> Fault:
-    return Fault("lost", accepted=True)
-
-
-def lost_before_accept() -> Fault:
-    return Fault("lost")
-
-
-def slow(wait: asyncio.Event | float) -> Fault:
-    """Takes the message, and answers only after the event (or so many seconds)."""
-    return Fault("slow", accepted=True, wait=wait)
-
-
-class FakeSlack:
+class FakeSlack(FakeChat):
     """One workspace with one bot and one incoming webhook. Any channel exists, unless it is in `missing`."""
 
     def __init__(
         self, *, token: str = TOKEN, log: TextIO | None = None, rate_limit: float | None = None, lose_answers: int = 0
     ) -> None:
+        super().__init__()
         self.token = token
-        self.calls: list[Call] = []
-        self.messages: dict[tuple[str, str], Posted] = {}
-        self.invalid: list[str] = []
-        self.faults: deque[Fault] = deque()
         self.missing: set[str] = set()
-        self.port = 0
         self._log = log
         self._rate_limit = rate_limit
         self._lose_answers = lose_answers
         self._accepted = 0
         self._allowed_at: dict[str, float] = {}
-        self._news = asyncio.Event()
-        self._runner: web.AppRunner | None = None
 
     # -- where it is
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.base
 
     @property
     def api_url(self) -> str:
-        return f"{self.url}/api/"
+        return f"{self.base}/api/"
 
     @property
     def webhook_url(self) -> str:
-        return self.url + WEBHOOK_PATH
-
-    async def start(self, port: int = 0) -> FakeSlack:
-        app = web.Application(client_max_size=2**22)
-        app.router.add_post("/api/{method}", self._api)
-        app.router.add_post("/services/{tail:.*}", self._webhook)
-        app.router.add_get("/{tail:.*}", self._page)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def stop(self) -> None:
-        if self._runner:
-            await self._runner.cleanup()
-
-    async def __aenter__(self) -> FakeSlack:
-        return await self.start()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    # -- what a test asks
-
-    async def until(self, true: Callable[[], object], within: float = 5) -> None:
-        """Return as soon as `true()` holds; it is asked after every request."""
-        async with asyncio.timeout(within):
-            while not true():
-                self._news.clear()
-                await self._news.wait()
+        return self.base + WEBHOOK_PATH
 
     def in_channel(self, channel: str) -> list[Posted]:
         """Return the messages of a channel (``#builds`` or its id), oldest first."""
-        return [one for one in self.messages.values() if one.channel == channel_id(channel)]
+        return [one for one in self.messages.values() if one.place == channel_id(channel)]
 
-    # -- the Web API
+    # -- what goes wrong
 
-    async def _api(self, request: web.Request) -> web.StreamResponse:
-        method = request.match_info["method"]
-        body = await self._note(method, request)
-        fault = self._fault(method, body)
-        if fault and not fault.accepted:
-            return await self._answer(request, fault)
-        answer = self._judge(method, request, body)
-        lost = fault or self._lost(answer)
-        return await self._answer(request, lost, answer) if lost else web.json_response(answer)
+    def limited(self, after: float) -> Fault:
+        return ratelimited(after)
 
-    def _judge(self, method: str, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
-        given = request.headers.get("Authorization")
+    def dead(self) -> Fault:
+        return error("token_revoked")
+
+    def refused(self) -> Fault:
+        return error("invalid_blocks")
+
+    def failed_with_200(self) -> Fault:
+        return error("internal_error")
+
+    def edit_refused(self) -> Fault:
+        return error("edit_window_closed")
+
+    def fault(self, call: Call) -> Fault | None:
+        if self.faults:
+            return self.faults.popleft()
+        if not self._rate_limit or call.method in ("auth.test", "page"):
+            return None
+        key = f"{call.method}:{call.body.get('channel') if call.method == 'chat.postMessage' else ''}"
+        now = time.monotonic()
+        if now < self._allowed_at.get(key, 0):
+            return ratelimited(1)
+        self._allowed_at[key] = now + 1 / self._rate_limit
+        return None
+
+    def late(self, call: Call, reply: Reply) -> Fault | None:
+        """With `lose_answers`, every so many-th accepted message loses its answer."""
+        if not self._lose_answers or not ("ts" in reply.body or reply.body == "ok"):
+            return None
+        self._accepted += 1
+        return accepted_then_connection_lost() if self._accepted % self._lose_answers == 0 else None
+
+    # -- what it answers
+
+    def name(self, request: web.Request) -> str:
+        _, first, *rest = request.path.split("/")
+        return {"api": rest[-1], "services": "webhook"}.get(first, "page") if rest else "page"
+
+    def check(self, body: dict[str, Any], *, edit: bool) -> None:
+        slack_validator.check(body, update=edit)
+
+    def answer(self, call: Call) -> Reply:
+        match call.method:
+            case "page":
+                return Reply(200, "<html><body>welcome</body></html>", {"Content-Type": "text/html"})
+            case "webhook":
+                return self._webhook(call)
+        return Reply(200, self._judge(call))
+
+    def shown(self, call: Call, reply: Reply) -> Reply:
+        """A webhook answers in a word, and what is an error is one by its status too."""
+        if call.method != "webhook" or not isinstance(reply.body, dict):
+            return reply
+        word, headers = reply.body.get("error", ""), {"Content-Type": "text/html", **reply.headers}
+        http = {200: 400 if word.startswith("invalid_") else 403}.get(reply.status, reply.status)
+        return replace(reply, status=http, body=word, headers=headers)
+
+    def _judge(self, call: Call) -> dict[str, Any]:
+        given = call.headers.get("Authorization")
         if given is None:
             return {"ok": False, "error": "not_authed"}
         if given != f"Bearer {self.token}":
             return {"ok": False, "error": "invalid_auth"}
-        match method:
+        match call.method:
             case "auth.test":
                 return {"ok": True, "url": f"{self.url}/", "team": "acme", "user": "bridge", "team_id": "T000"}
             case "chat.postMessage":
-                return self._post(body)
+                return self._post(call.body)
             case "chat.update":
-                return self._update(body)
+                return self._update(call.body)
         return {"ok": False, "error": "unknown_method"}
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +179,7 @@ class FakeSlack:
         channel = channel_id(wanted)
         if thread and (channel, thread) not in self.messages:
             return {"ok": False, "error": "cannot_reply_to_message"}
-        return self._valid("chat.postMessage", body) or self._store(channel, body, thread)
+        return self._bad_blocks(body) or self._store(channel, body, thread)
 
     def _update(self, body: dict[str, Any]) -> dict[str, Any]:
         channel, ts = body.get("channel") or "", body.get("ts") or ""
@@ -212,90 +187,32 @@ class FakeSlack:
             return {"ok": False, "error": "channel_not_found"}
         if (channel, ts) not in self.messages:
             return {"ok": False, "error": "message_not_found"}
-        return self._valid("chat.update", body) or self._replace(self.messages[channel, ts], body)
+        return self._bad_blocks(body, edit=True) or self._replace(self.messages[channel, ts], body)
 
-    def _valid(self, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        try:
-            check(body, update=method == "chat.update")
-        except Invalid as why:
-            self.invalid.append(str(why))
-            return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [f"[ERROR] {why}"]}}
-        return None
+    def _bad_blocks(self, body: dict[str, Any], *, edit: bool = False) -> dict[str, Any] | None:
+        why = self.valid(body, edit=edit)
+        if not why:
+            return None
+        return {"ok": False, "error": "invalid_blocks", "response_metadata": {"messages": [f"[ERROR] {why}"]}}
 
     def _store(self, channel: str, body: dict[str, Any], thread: str | None) -> dict[str, Any]:
         ts = f"{1_700_000_000 + len(self.messages)}.{len(self.messages):06d}"
-        self.messages[channel, ts] = Posted(channel, ts, thread, body, [body])
+        self.post(body, key=(channel, ts), place=channel, thread=thread)
         self._write("post", channel, ts, body)
-        self._news.set()
         return {"ok": True, "channel": channel, "ts": ts, "message": {"text": body["text"]}}
 
     def _replace(self, posted: Posted, body: dict[str, Any]) -> dict[str, Any]:
-        posted.body = body
-        posted.history.append(body)
-        self._write("update", posted.channel, posted.ts, body)
-        self._news.set()
-        return {"ok": True, "channel": posted.channel, "ts": posted.ts, "text": body["text"]}
+        self.edit(posted, body)
+        self._write("update", posted.place, posted.id, body)
+        return {"ok": True, "channel": posted.place, "ts": posted.id, "text": body["text"]}
 
-    # -- incoming webhooks
-
-    async def _webhook(self, request: web.Request) -> web.StreamResponse:
-        body = await self._note("webhook", request)
-        fault = self._fault("webhook", body)
-        if fault and not fault.accepted:
-            return await self._answer(request, fault)
-        if request.path != WEBHOOK_PATH:
-            return web.Response(status=404, text="no_service")
-        if self._valid("webhook", body):
-            return web.Response(status=400, text="invalid_blocks")
-        self._store("webhook", body, None)
-        lost = fault or self._lost({"ok": True, "ts": ""})
-        return await self._answer(request, lost, "ok") if lost else web.Response(text="ok")
-
-    async def _page(self, request: web.Request) -> web.Response:
-        return web.Response(text="<html><body>welcome</body></html>", content_type="text/html")
-
-    # -- what is common to both
-
-    async def _note(self, method: str, request: web.Request) -> dict[str, Any]:
-        text = await request.text()
-        body = json.loads(text) if text and request.content_type == "application/json" else {}
-        self.calls.append(Call(method, dict(request.headers), body, time.monotonic()))
-        self._news.set()
-        return body
-
-    def _fault(self, method: str, body: dict[str, Any]) -> Fault | None:
-        if self.faults:
-            return self.faults.popleft()
-        if not self._rate_limit or method == "auth.test":
-            return None
-        key = f"{method}:{body.get('channel') if method == 'chat.postMessage' else ''}"
-        now = time.monotonic()
-        if now < self._allowed_at.get(key, 0):
-            return ratelimited(1)
-        self._allowed_at[key] = now + 1 / self._rate_limit
-        return None
-
-    def _lost(self, answer: dict[str, Any]) -> Fault | None:
-        """With `lose_answers`, every so many-th accepted message loses its answer."""
-        if not self._lose_answers or not answer.get("ok") or "ts" not in answer:
-            return None
-        self._accepted += 1
-        return accepted_then_connection_lost() if self._accepted % self._lose_answers == 0 else None
-
-    async def _answer(self, request: web.Request, fault: Fault, answer: Any = None) -> web.StreamResponse:
-        if fault.kind == "lost":
-            if request.transport:
-                request.transport.abort()
-            return web.Response()
-        if isinstance(fault.wait, asyncio.Event):
-            await fault.wait.wait()
-        elif fault.wait:
-            await asyncio.sleep(fault.wait)
-        body = fault.body if fault.kind == "answer" else answer
-        if isinstance(body, dict) and request.path.startswith("/api/"):
-            return web.json_response(body, status=fault.status, headers=fault.headers)
-        text = body.get("error", "") if isinstance(body, dict) else str(body)
-        return web.Response(status=fault.status, text=text, headers={"Content-Type": "text/html", **fault.headers})
+    def _webhook(self, call: Call) -> Reply:
+        if call.path != WEBHOOK_PATH:
+            return Reply(404, "no_service")
+        if self.valid(call.body):
+            return Reply(400, "invalid_blocks")
+        self._store("webhook", call.body, None)
+        return Reply(200, "ok")
 
     def _write(self, method: str, channel: str, ts: str, body: dict[str, Any]) -> None:
         if self._log:

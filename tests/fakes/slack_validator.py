@@ -17,13 +17,11 @@ from typing import Any
 import slackblocks as kit
 from slackblocks._surfaces import validate_surface_blocks
 
+from tests.fakes.base import Invalid
+
 SHARED_LIMITS = Path(__file__).parents[2] / "../shared/schemas/slack-limits.json"
 WHOLE_MESSAGE = 12_000  # Slack breaks off somewhere above 13,000
 _TOP = frozenset("channel ts thread_ts text blocks attachments unfurl_links unfurl_media metadata".split())
-
-
-class Invalid(Exception):
-    """The message breaks a rule of Slack's; the text says which."""
 
 
 def check(body: Any, *, update: bool = False) -> None:

@@ -1,0 +1,121 @@
+"""All chats as `test_every_chat` needs them: a new chat is one row here, its fake, and how the chat reads a message.
+
+A destination type has several rows where it talks in several ways (Slack as a bot and by webhook).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.destinations import DESTINATIONS, console
+from bridge.destinations.base import DestinationOptions
+from bridge.message import Message
+from tests.fakes import (
+    discord_reader,
+    discord_validator,
+    slack_reader,
+    slack_validator,
+    terminal_reader,
+)
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.slack import TOKEN, FakeSlack
+from tests.fakes.terminal import FakeTerminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chat:
+    """One way to talk to one chat.
+
+    `form`: what `sent` gives, read as the chat reads it, without its words. `effects`: whom it calls, where it leads,
+    and whatever else is more than text. `once`: a message that is sent twice is there once. `lacks`: the troubles (in
+    `test_every_chat`) that this chat cannot have. `looks`: False where another row of this type looks the same.
+    `asks_more`: not every request is a message or an edit.
+    """
+
+    name: str
+    type: str
+    fake: Callable[[], Any]
+    options: Callable[[Any], dict[str, Any]]
+    person: str
+    form: Callable[[Any], Any]
+    effects: Callable[[Any], set[str]]
+    check: Callable[[Any], None] = lambda body: None
+    write: Callable[[Message], Any] | None = None
+    strange: tuple[str, ...] = ()
+    can_edit: bool
+    can_thread: bool
+    once: bool = False
+    looks: bool = True
+    asks_more: bool = False
+    lacks: frozenset[str] = field(default=frozenset())
+
+    def made(self, fake: Any, **more: Any) -> DestinationOptions:
+        """Return the options of a destination that talks to `fake`."""
+        return DESTINATIONS[self.type].Options.model_validate(self.options(fake) | more)
+
+    def sent(self, message: Message) -> Any:
+        """Return what the chat would get, after its validator has seen it."""
+        if self.write is not None:
+            return self.write(message)
+        body = DESTINATIONS[self.type].payload(message, self.made(self.fake()))
+        self.check(body)
+        return body
+
+
+EVERYTHING = frozenset({"*"})
+
+CHATS = [
+    Chat(
+        name="console",
+        type="console",
+        fake=FakeTerminal,
+        options=lambda fake: {},
+        person="octocat",
+        form=terminal_reader.form,
+        effects=terminal_reader.effects,
+        write=lambda message: {"text": console.text(message, colour=True)},
+        can_edit=True,
+        can_thread=True,
+        lacks=EVERYTHING,
+    ),
+    Chat(
+        name="discord",
+        type="discord",
+        fake=FakeDiscord,
+        options=lambda fake: {"url": fake.url},
+        person="80351110224678912",
+        form=discord_reader.form,
+        effects=discord_reader.effects,
+        check=discord_validator.check,
+        strange=discord_reader.STRANGE,
+        can_edit=True,
+        can_thread=False,
+    ),
+    Chat(
+        name="slack",
+        type="slack",
+        fake=FakeSlack,
+        options=lambda fake: {"token": TOKEN, "channel": "#builds", "api_url": fake.api_url},
+        person="U024BE7LH",
+        form=slack_reader.form,
+        effects=slack_reader.effects,
+        check=lambda body: slack_validator.check(body, update=True),  # an edit's limits are the narrower ones
+        strange=slack_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+    ),
+    Chat(
+        name="slack-webhook",
+        type="slack",
+        fake=FakeSlack,
+        options=lambda fake: {"url": fake.webhook_url},
+        person="U024BE7LH",
+        form=slack_reader.form,
+        effects=slack_reader.effects,
+        looks=False,
+        can_edit=False,
+        can_thread=False,
+    ),
+]
