@@ -523,6 +523,18 @@ async def test_a_source_without_a_token_is_told_what_it_needs(place: Place) -> N
     assert result.exit_code == 2
     assert "sources.bare has no api_token" in result.output
     assert "Webhooks" in result.output
+    result = await place.backfill("github", "acme/app", "--token-env", "NOT_SET")
+    assert (result.exit_code, "$NOT_SET is not set" in result.output) == (2, True)
+
+
+async def test_a_token_with_more_rights_can_be_given_by_hand(
+    place: Place, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BY_HAND", "another-made-up-token")
+    github.sent("missed", "workflow_run", run(1, "failure"))
+    assert (await place.counts("github", "acme/app", "--token-env", "BY_HAND"))["accepted"] == 1
+    assert github.tokens == {"Bearer another-made-up-token"}
+    github.tokens.clear()
 
 
 @pytest.mark.parametrize("type_", sorted(set(SOURCES) - set(HISTORIES)))

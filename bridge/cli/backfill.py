@@ -46,6 +46,11 @@ _COUNTS_AGAIN = ("found", "known", "redelivered", "ignored", "refused")
     show_default=True,
     help="Look at no more deliveries than so many, the newest.",
 )
+@click.option(
+    "--token-env",
+    metavar="NAME",
+    help="The environment variable that holds the API token. Default: the source's api_token.",
+)
 @click.option("--redeliver", is_flag=True, help="GitHub: have it post them again, signed, instead of fetching them.")
 @click.option("--silent", is_flag=True, help="Tell nobody: only learn how things stand.")
 @click.option("--dry-run", is_flag=True, help="Count what is missing, and leave it there.")
@@ -57,6 +62,7 @@ def backfill(
     since: datetime,
     paths: tuple[str, ...],
     limit: int,
+    token_env: str | None,
     *,
     redeliver: bool,
     silent: bool,
@@ -66,8 +72,8 @@ def backfill(
     """Ask SOURCE's sender for what it sent while bridge was away, and accept it like a webhook.
 
     \b
-    GitHub keeps deliveries for 3 days, GitLab for 7. Each SOURCE needs an
-    api_token that may read webhooks. Without REPOSITORY those are asked of which
+    GitHub keeps deliveries for 3 days, GitLab for 7. SOURCE needs an api_token
+    (or --token-env) that may read webhooks. Without REPOSITORY those are asked of which
     bridge has heard in the last 30 days; an organization's name asks for its own.
       bridge backfill github
       bridge backfill github acme/app acme/site --since 6h
@@ -80,9 +86,10 @@ def backfill(
     from bridge import config, observe
 
     loaded = config.load(config_path, os.environ)
-    observe.configure(os.environ.get("LOG_FORMAT"), "error", loaded.secrets)
     wanted = _source(loaded, source)
     history = _history(wanted, redeliver=redeliver)
+    token = _token(wanted, history, token_env)
+    observe.configure(os.environ.get("LOG_FORMAT"), "error", loaded.secrets | {token})
     hooks = [_hook(history, path) for path in paths]
 
     async def work(store: Store) -> list[Found]:
@@ -99,7 +106,7 @@ def backfill(
                 source=wanted,
                 decider=Late(Deciding(loaded.rules), silent=silent),
                 history=history,
-                ask=history.asker(session, wanted.api_url, wanted.api_token or ""),
+                ask=history.asker(session, wanted.api_url, token),
                 wanted=Wanted(since=since, limit=limit, dry_run=dry_run, redeliver=redeliver),
                 now=_now,
                 tallies=tallies,
@@ -147,7 +154,11 @@ async def _all(filling: Backfill, places: tuple[str, ...], hooks: list[Hook]) ->
 def _source(loaded: Config, name: str) -> SourceConfig:
     from bridge.cli.explain import source_of
 
-    return source_of(loaded, name)
+    try:
+        return source_of(loaded, name)
+    except click.BadParameter as error:
+        error.param_hint = "SOURCE"
+        raise
 
 
 def _history(source: SourceConfig, *, redeliver: bool) -> HistoryModule:
@@ -160,14 +171,19 @@ def _history(source: SourceConfig, *, redeliver: bool) -> HistoryModule:
             f"{source.module.LABEL} has no API that shows what it sent ({known} have). What helps: {says}"
         )
     history = HISTORIES[source.type]
-    if not source.api_token:
-        raise click.UsageError(
-            f"sources.{source.name} has no api_token, and without one {source.module.LABEL} shows no webhook. "
-            f"It needs {history.NEEDS}"
-        )
     if redeliver and not isinstance(history, Redelivers):
         raise click.UsageError(f"{source.module.LABEL} sends few again at a time: leave --redeliver out")
     return history
+
+
+def _token(source: SourceConfig, history: HistoryModule, token_env: str | None) -> str:
+    token = os.environ.get(token_env) if token_env is not None else source.api_token
+    if token:
+        return token
+    missing = f"${token_env} is not set" if token_env is not None else f"sources.{source.name} has no api_token"
+    raise click.UsageError(
+        f"{missing}, and without one {source.module.LABEL} shows no webhook. It needs {history.NEEDS}"
+    )
 
 
 def _hook(history: HistoryModule, path: str) -> Hook:
