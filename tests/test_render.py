@@ -17,7 +17,6 @@ from bridge.message import Bullets, Code, Heading, Message, Paragraph, Quote, Sp
 from bridge.render import DEFAULT_TEMPLATE, Renderer, View, markdown, plain
 from bridge.render.foreign import foreign, reveal, tidy
 from bridge.render.samples import NOW, full, views
-from bridge.render.view import commit_url, pull_request_url
 from tests.hostile import HOSTILE, TEMPLATES, bare, view
 
 SHIPPED = Renderer(TEMPLATES)
@@ -282,26 +281,6 @@ def test_buttons_open_the_run_and_its_pull_request() -> None:
         ("Open run", "https://github.com/acme/app/actions/runs/41"),
         ("Open pull request", "https://github.com/acme/app/pull/12"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("type_", "home", "commit", "pull_request"),
-    [
-        ("github", "https://ghe.example.com/acme/app", "/commit/", "/pull/12"),
-        ("cirrus", "https://github.com/acme/app", "/commit/", "/pull/12"),
-        ("gitlab", "https://gitlab.example.com/acme/tools/app", "/-/commit/", "/-/merge_requests/12"),
-        ("jenkins", "https://gitlab.com/acme/app", "/-/commit/", "/-/merge_requests/12"),
-        ("jenkins", "https://git.example.com/acme/app", None, None),
-        ("gitlab", None, None, None),
-    ],
-)
-def test_the_pages_of_a_commit_and_a_pull_request_are_those_of_their_forge(
-    type_: str, home: str | None, commit: str | None, pull_request: str | None
-) -> None:
-    sha = "3a7d90c1e5f2b8460d17c9e4ab35f6820c4d1e97"
-    event = Event(source="x", type=type_, kind=Kind.PIPELINE, repository_url=home, sha=sha, pull_request=12)
-    assert commit_url(event) == (f"{home}{commit}{sha}" if commit else None)
-    assert pull_request_url(event) == (f"{home}{pull_request}" if pull_request else None)
 
 
 def test_the_platforms_own_template_goes_first() -> None:

@@ -19,11 +19,11 @@ from bridge.codec import web_url
 from bridge.errors import TemplateError
 from bridge.event import Event, Kind
 from bridge.message import DEFAULT_TEMPLATE, Block, Button, Heading, Message, Paragraph, Span, Spans
-from bridge.render import markdown, native, sandbox
+from bridge.render import forge, markdown, native, sandbox
 from bridge.render.foreign import tidy
 from bridge.render.samples import views
 from bridge.render.sandbox import Fault, TemplateProblem
-from bridge.render.view import LOOKS, View, commit_url, context, emoji, pull_request_url
+from bridge.render.view import LOOKS, View, context, emoji
 
 __all__ = ["DEFAULT_TEMPLATE", "Renderer", "TemplateProblem", "View", "plain"]
 
@@ -36,7 +36,6 @@ _BUTTONS = {
     Kind.TASK: "Open task",
     Kind.DEPLOYMENT: "Open deployment",
     Kind.PUSH: "Open changes",
-    Kind.CHANGE_REQUEST: "Open pull request",
     Kind.RELEASE: "Open release",
     Kind.ALERT: "Open alert",
     Kind.AUDIT: "Open page",
@@ -198,8 +197,15 @@ def _headline(event: Event) -> str:
 
 
 def _buttons(event: Event) -> tuple[Button, ...]:
-    found = {web_url(event.url): _BUTTONS[event.kind]}
-    if event.kind in (Kind.PIPELINE, Kind.TASK, Kind.DEPLOYMENT, Kind.PUSH):
-        beside = pull_request_url(event) or commit_url(event)
-        found.setdefault(beside, "Open pull request" if event.pull_request else "Open commit")
+    request = f"Open {forge.noun(event)}"
+    found = {web_url(event.url): _button(event, request)}
+    if event.kind in (Kind.PIPELINE, Kind.TASK, Kind.DEPLOYMENT, Kind.PUSH) and event.action != "deleted":
+        beside = forge.pull_request_url(event) or forge.commit_url(event)
+        found.setdefault(beside, request if event.pull_request else "Open commit")
     return tuple(Button(text, address) for address, text in found.items() if address)
+
+
+def _button(event: Event, request: str) -> str:
+    if event.kind is Kind.PUSH and event.action == "deleted":
+        return "Open repository"  # what was deleted has no page any more
+    return _BUTTONS.get(event.kind, request)

@@ -6,7 +6,6 @@ Every text of the event is tidied and hidden (`bridge.render.foreign`) here, and
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from jinja2.runtime import Context
 from bridge.codec import web_url
 from bridge.event import Change, Data, Event, Kind, RunRef, Status, Task
 from bridge.render.foreign import Foreign, foreign, reveal, tidy
+from bridge.render.forge import branch_url, commit_url, pull_request_name, pull_request_url
 from bridge.units import span
 
 MAX_MANY = 500  # tasks, labels, facts
@@ -60,7 +60,6 @@ class View:
     live: bool = False
 
 
-_SHA = re.compile(r"[0-9a-fA-F]{7,64}")
 # Git allows 255 characters in a branch; a title line must hold a few names and stay one.
 _LIMIT, _LIMITS = 250, {"title": 300, "message": 1_000, "description": 1_000, "note": 1_000, "text": 1_000}
 _LINES = frozenset({"message", "description", "note"})
@@ -129,7 +128,9 @@ def context(view: View) -> dict[str, Any]:
         "live": view.live,
         "emoji": emoji(view.event),
         "commit_url": _foreign_url(commit_url(view.event)),
+        "branch_url": _foreign_url(branch_url(view.event)),
         "pull_request_url": _foreign_url(pull_request_url(view.event)),
+        "pull_request_name": pull_request_name(view.event),
     }
     return names | {"event": event.with_(run=names["run"], task=names["task"])}
 
@@ -147,30 +148,6 @@ def emoji(event: Event) -> str:
     if event.status is Status.UNKNOWN:
         return _KIND_EMOJI.get(event.kind, LOOKS[Status.UNKNOWN][0])
     return LOOKS[event.status][0]
-
-
-_BELOW = {"github": ("/commit/", "/pull/"), "gitlab": ("/-/commit/", "/-/merge_requests/")}
-"""Where a forge has its commits and pull requests, below the repository's page."""
-
-
-def _below(event: Event) -> tuple[str, tuple[str, str]] | None:
-    """Return the repository's page where the addresses below it are known, and these."""
-    address = web_url(event.repository_url)
-    if not address or set("?#") & set(address):
-        return None
-    sites = {"github": "https://github.com/", "gitlab": "https://gitlab.com/"}
-    forge = next((name for name, site in sites.items() if address.startswith(site)), event.type)
-    return (address.rstrip("/"), _BELOW[forge]) if forge in _BELOW else None
-
-
-def commit_url(event: Event) -> str | None:
-    found = _below(event)
-    return web_url(found[0] + found[1][0] + str(event.sha)) if found and _SHA.fullmatch(event.sha or "") else None
-
-
-def pull_request_url(event: Event) -> str | None:
-    found = _below(event)
-    return f"{found[0]}{found[1][1]}{event.pull_request}" if found and event.pull_request else None
 
 
 # -- filters
