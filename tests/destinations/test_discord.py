@@ -1,35 +1,28 @@
-"""What Discord gets to read: within its limits, and nothing of it written by a stranger but plain text.
-
-Golden files: ``tests/destinations/discord/*.json``; ``BRIDGE_GOLDEN=write`` writes them anew.
-"""
+"""What Discord gets to read: its form, its limits, and a template's own JSON. The rest is in `test_every_look`."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from bridge.destinations import discord
-from bridge.event import Change, Kind, Status, Task
+from bridge.event import Kind, Status, Task
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
-from bridge.render import DEFAULT_TEMPLATE, Renderer, View, plain
+from bridge.render import DEFAULT_TEMPLATE, Renderer, View
 from bridge.render.foreign import hide
 from bridge.render.native_discord import GAP, JOINER
 from bridge.render.native_discord import discord as discord_json
 from bridge.render.samples import full
+from tests.fakes.discord_reader import ADDRESS, CALLS, CODE, SPOILER, markdown_form, read, tokens, urls
+from tests.fakes.discord_reader import STRANGE as THEIRS
 from tests.fakes.discord_validator import SHARED_SCHEMA, Invalid, check, embed_texts
-from tests.hostile import HOSTILE, TEMPLATES, bare, view, with_bad_addresses
+from tests.hostile import HOSTILE, TEMPLATES, view, with_bad_addresses
 
 GOLDEN = Path(__file__).parent / "discord"
 NATIVE = (GOLDEN / "native.json.j2").read_text()
@@ -38,34 +31,7 @@ OPTIONS = discord.Options.model_validate({"url": "https://discord.com/api/webhoo
 PERSON, ROLE = "80351110224678912", "&41771983423143936"
 OURS = re.compile(r"https://(github\.com/acme/app|ci\.example\.com)/")
 
-STRANGE = [
-    *HOSTILE,
-    "<@80351110224678912> <@!80351110224678912>",
-    "<@&41771983423143936>",
-    "<#1090000000000000001>",
-    "<t:1700000000:R>",
-    "<:wave:1090000000000000001> <a:wave:1090000000000000001>",
-    "<id:customize> </deploy:1090000000000000001>",
-    "@everyone",
-    "@here",
-    "\\@everyone \\<@80351110224678912>",
-    "[x](<https://evil.example>)",
-    "[a [b](https://evil.example)",
-    "a](https://evil.example) [b",
-    "\\[x\\](https://evil.example)",
-    "||s||",
-    "***a*** ___b___",
-    "```sh\nrm\n```",
-    "`` a ` b ``",
-    "-# small",
-    "### x",
-    ">>> x",
-    "x\n# y\n> z\n- q\n1. r\n-# s",
-    "12. x",
-    "https://discord.gg/evil",
-    "*" * 60 + "\\" * 61,
-    "\u3000\u200b\u2060",
-]
+STRANGE = [*HOSTILE, *THEIRS]
 
 
 def built(message: Message) -> dict[str, Any]:
@@ -101,131 +67,7 @@ def test_the_published_schema_is_asked(body: dict[str, Any]) -> None:
         check(body)
 
 
-# -- golden
-
-ORDINARY = {
-    "run-broken": full(Kind.PIPELINE, Status.FAILURE, Change.BROKEN),
-    "run-fixed": full(Kind.PIPELINE, Status.SUCCESS, Change.FIXED),
-    "run-live": full(Kind.PIPELINE, Status.RUNNING, None, live=True),
-    "task": full(Kind.TASK, Status.FAILURE, None),
-    "deployment": full(Kind.DEPLOYMENT, Status.SUCCESS, None),
-    "push": full(Kind.PUSH, Status.UNKNOWN, None),
-    "change_request": full(Kind.CHANGE_REQUEST, Status.UNKNOWN, None),
-    "release": full(Kind.RELEASE, Status.UNKNOWN, None),
-    "alert": full(Kind.ALERT, Status.FAILURE, None),
-    "audit": full(Kind.AUDIT, Status.UNKNOWN, None),
-}
-
-
-@pytest.mark.parametrize("name", ORDINARY)
-def test_golden(name: str) -> None:
-    body = shown(ORDINARY[name].event.kind, replace(ORDINARY[name], mentions=(PERSON,)))
-    path = GOLDEN / f"{name}.json"
-    check({"content": "", **body}, edit=True)
-    text = json.dumps(body, ensure_ascii=False, indent=1) + "\n"
-    if os.environ.get("BRIDGE_GOLDEN") == "write":
-        path.write_text(text)
-    assert text == path.read_text()
-
-
-# -- hostile
-
-# What Discord reads: no HTML, no references, no code by indentation, no headings by underlining.
-READER = MarkdownIt("commonmark", {"html": False}).enable("strikethrough")
-READER.disable(["entity", "reference", "code", "lheading", "html_block", "html_inline", "autolink"])
-CALLS = re.compile(r"<(?:@[!&]?|#|t:|a?:\w+:|id:|/)[\w: -]*>|@(?=everyone|here)")
-ADDRESS = re.compile(r"(?<!\]\()https?://")
-SPOILER = re.compile(r"(?<!\\)\|\|")
-CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
-
-
-def tokens(text: str) -> Iterator[Token]:
-    for token in READER.parse(text):
-        yield token
-        yield from token.children or ()
-
-
-def form(text: str) -> list[str]:
-    """A Markdown text without its words: what is bold, a link, a list."""
-    return [
-        f"{token.type} {token.attrs.get('href', '')}"
-        for token in tokens(text)
-        if token.type not in ("text", "text_special", "softbreak", "hardbreak", "inline")
-    ]
-
-
-def read(text: str) -> str:
-    """What a reader sees."""
-    seen = "".join("\n" if "break" in one.type else one.content for one in tokens(text) if not one.children)
-    return seen.replace(GAP, "").replace(JOINER, "")
-
-
-def markdown_places(body: dict[str, Any]) -> list[str]:
-    one = body["embeds"][0]
-    return [one.get("description", ""), *(field["value"] for field in one.get("fields", []))]
-
-
-def names(body: dict[str, Any]) -> list[str]:
-    one = body["embeds"][0]
-    return [one["title"], *(field["name"] for field in one.get("fields", []))]
-
-
-def urls(node: Any) -> Iterator[str]:
-    """Every address that can be clicked."""
-    if isinstance(node, list):
-        for one in node:
-            yield from urls(one)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key == "url":
-                yield value
-            elif key in ("description", "value"):
-                yield from (str(token.attrs["href"]) for token in tokens(value) if token.type == "link_open")
-            else:
-                yield from urls(value)
-
-
-def harmless(body: dict[str, Any], content: str = "") -> None:
-    """Fail when a text could mention, link or format."""
-    assert body.get("content", "") == content
-    for text in embed_texts(body["embeds"][0]):
-        assert not CALLS.search(text)
-    for text in markdown_places(body):
-        rest = CODE.sub("", text)
-        assert not ADDRESS.search(rest)
-        assert not SPOILER.search(rest)
-        assert not {"image", "hr", "heading_open"} & {token.type for token in tokens(text)}
-    for text in names(body):
-        assert set(form(text)) <= {"paragraph_open ", "paragraph_close "}
-        assert not re.search(r"https?://|\|\||\]\(|__", text)
-    for button in (one for row in body["components"] for one in row["components"]):
-        assert not CALLS.search(button["label"])
-    for address in urls(body):
-        assert OURS.match(address)
-
-
-@pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("value", STRANGE)
-def test_no_text_of_an_event_has_an_effect(kind: Kind, value: str) -> None:
-    for status, live in ((Status.FAILURE, False), (Status.RUNNING, True))[: 2 if kind is Kind.PIPELINE else 1]:
-        body = shown(kind, view(kind, status, value, live=live, mentions=(PERSON,)))
-        harmless(body, f"<@{PERSON}>")
-        assert body["allowed_mentions"] == {"parse": [], "users": [PERSON], "roles": []}
-        # Of what is longer, pieces are cut off.
-        if len(value) < 120 and value.strip("\u3000\u200b\u2060"):
-            assert [form(text) for text in markdown_places(body)] == usual_form(kind, status, live)
-
-
-@cache
-def usual_form(kind: Kind, status: Status, live: bool) -> list[list[str]]:
-    return [form(text) for text in markdown_places(shown(kind, view(kind, status, "x", live=live)))]
-
-
-@given(value=st.text(min_size=1, max_size=60) | st.text("<>@#&![]()*_~|`\\:/-.1 \nehrt", min_size=1, max_size=60))
-@settings(max_examples=80, deadline=None, database=None)
-def test_no_text_at_all_has_an_effect(value: str) -> None:
-    for kind in (Kind.PIPELINE, Kind.PUSH):
-        harmless(shown(kind, view(kind, Status.FAILURE, value)))
+# -- hostile: what is true of every chat is in test_every_look
 
 
 @pytest.mark.parametrize("char", "\\*_~|>#-[]():<+")
@@ -245,7 +87,7 @@ MARKUP = st.text("<>@#&![]()*_~|\\:/-+.1 ehrt=", min_size=1, max_size=40).map(st
 @settings(max_examples=200, deadline=None, database=None)
 def test_what_is_escaped_reads_as_it_was(value: str) -> None:
     text = told(Paragraph((Span(value),)))
-    assert form(text) == ["paragraph_open ", "paragraph_close "]
+    assert markdown_form(text) == ["paragraph_open ", "paragraph_close "]
     assert read(text) == value
 
 
@@ -254,12 +96,6 @@ def test_bad_addresses_are_no_links(value: str) -> None:
     found = set(urls(shown(Kind.PIPELINE, with_bad_addresses(value))))
     # The one that is an address is where this sender says that the run is.
     assert found == ({value} if value.startswith("https://") else set())
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_a_bare_event_is_a_valid_message(kind: Kind) -> None:
-    shown(kind, bare(kind))
-    built(plain(bare(kind)))
 
 
 @pytest.mark.parametrize(
@@ -435,30 +271,6 @@ def test_an_empty_message_still_has_a_text() -> None:
     built(Message(title=(Span("\x00"),), body=(Paragraph((Span(""),)), Code(""), Bullets(()), Bullets(((),)))))
 
 
-PIECES = st.builds(
-    Span,
-    st.text(max_size=20),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-    st.none() | st.just("https://x.example/1"),
-)
-SPANS = st.lists(PIECES, max_size=3).map(tuple)
-BLOCKS = (
-    st.builds(Paragraph, SPANS)
-    | st.builds(Quote, SPANS)
-    | st.builds(Code, st.text(max_size=20))
-    | st.builds(Bullets, st.lists(SPANS, max_size=3).map(tuple), st.booleans())
-)
-
-
-@given(title=SPANS, body=st.lists(BLOCKS, max_size=4).map(tuple), facts=st.lists(st.tuples(st.text(max_size=9), SPANS)))
-@settings(max_examples=80, deadline=None, database=None)
-def test_any_message_can_be_sent(title: Any, body: Any, facts: Any) -> None:
-    built(Message(title=title, body=body, facts=tuple(facts), footer=title))
-
-
 # -- a template's own JSON
 
 
@@ -486,8 +298,8 @@ def test_own_json_is_valid_and_harmless_whatever_an_event_says(value: str) -> No
         assert not ADDRESS.search(CODE.sub("", text))
     if len(value) < 120 and value.strip("\u3000\u200b\u2060"):
         others = [same["content"], same["embeds"][0]["description"], same["embeds"][0]["fields"][0]["value"]]
-        assert [form(text) for text in texts] == [form(text) for text in others]
-    assert form(one["title"]) == form(same["embeds"][0]["title"])
+        assert [markdown_form(text) for text in texts] == [markdown_form(text) for text in others]
+    assert markdown_form(one["title"]) == markdown_form(same["embeds"][0]["title"])
     assert all(OURS.match(address) for address in urls(body))
 
 

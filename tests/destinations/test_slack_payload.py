@@ -1,29 +1,23 @@
-"""What Slack gets to read: within its limits, and nothing of it written by a stranger but plain text.
-
-Golden files: ``tests/destinations/slack/*.json``; ``BRIDGE_GOLDEN=write`` writes them anew.
-"""
+"""What Slack gets to read: its form, its limits, and a template's own JSON. The rest is in `test_every_look`."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bridge.destinations import slack
-from bridge.event import Change, Kind, Status, Task
+from bridge.event import Kind, Status, Task
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
-from bridge.render import DEFAULT_TEMPLATE, Renderer, View, plain
+from bridge.render import DEFAULT_TEMPLATE, Renderer, View
 from bridge.render.samples import full
+from tests.fakes.slack_reader import form
 from tests.fakes.slack_validator import SHARED_LIMITS, check, nodes, texts
-from tests.hostile import HOSTILE, TEMPLATES, bare, view, with_bad_addresses
+from tests.hostile import HOSTILE, TEMPLATES, view, with_bad_addresses
 
 GOLDEN = Path(__file__).parent / "slack"
 RENDERER = Renderer(TEMPLATES)
@@ -41,86 +35,7 @@ def shown(kind: Kind, seen: View) -> dict[str, Any]:
     return built(RENDERER.render(DEFAULT_TEMPLATE[kind], seen, "slack"))
 
 
-# -- golden
-
-
-ORDINARY = {
-    "run-broken": full(Kind.PIPELINE, Status.FAILURE, Change.BROKEN),
-    "run-fixed": full(Kind.PIPELINE, Status.SUCCESS, Change.FIXED),
-    "run-live": full(Kind.PIPELINE, Status.RUNNING, None, live=True),
-    "task": full(Kind.TASK, Status.FAILURE, None),
-    "deployment": full(Kind.DEPLOYMENT, Status.SUCCESS, None),
-    "push": full(Kind.PUSH, Status.UNKNOWN, None),
-    "change_request": full(Kind.CHANGE_REQUEST, Status.UNKNOWN, None),
-    "release": full(Kind.RELEASE, Status.UNKNOWN, None),
-    "alert": full(Kind.ALERT, Status.FAILURE, None),
-    "audit": full(Kind.AUDIT, Status.UNKNOWN, None),
-}
-
-
-@pytest.mark.parametrize("name", ORDINARY)
-def test_golden(name: str) -> None:
-    body = shown(ORDINARY[name].event.kind, replace(ORDINARY[name], mentions=("U024BE7LH",)))
-    path = GOLDEN / f"{name}.json"
-    text = json.dumps(body, ensure_ascii=False, indent=1) + "\n"
-    if os.environ.get("BRIDGE_GOLDEN") == "write":
-        path.write_text(text)
-    assert text == path.read_text()
-
-
-# -- hostile
-
-
-def skeleton(node: Any) -> Any:
-    """A message without its words: what is bold, a link, a mention, a list."""
-    if isinstance(node, list):
-        return [skeleton(one) for one in node]
-    if isinstance(node, dict):
-        return {
-            key: skeleton(value)
-            for key, value in node.items()
-            if key not in ("text", "fallback") or not isinstance(value, str)
-        }
-    return node
-
-
-@cache
-def harmless_skeleton(kind: Kind, status: Status, live: bool) -> Any:
-    return skeleton(shown(kind, view(kind, status, "x", live=live, mentions=("U024BE7LH",))))
-
-
-def harmless(body: dict[str, Any], mentions: frozenset[str] = frozenset()) -> None:
-    """Fail when a text could mention, link or format."""
-    live = set(re.findall(r"<[^>]*>", body["text"]))
-    assert live == {f"<@{one}>" for one in mentions}
-    bare_text = re.sub(r"<@U\w+>", "", body["text"])
-    assert not re.search(r"[<>*~`\n]|(?<![^\W_])_|_(?![^\W_])|&(?!(amp|lt|gt);)|://", bare_text)
-    for node in nodes(body):
-        assert node.get("type") not in ("mrkdwn", "broadcast", "channel", "markdown")
-        assert not {"link_names", "parse"} & node.keys()
-        if node.get("type") == "user":
-            assert node["user_id"] in mentions
-        if node.get("type") in ("link", "button"):
-            assert re.match(r"https://(github\.com/acme/app|ci\.example\.com)/", node["url"])
-    for text in texts({**body, "text": ""}):
-        assert not re.search(r"<[!@#]", text)
-
-
-@pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("value", HOSTILE)
-def test_no_text_of_an_event_has_an_effect(kind: Kind, value: str) -> None:
-    for status, live in ((Status.FAILURE, False), (Status.RUNNING, True)):
-        body = shown(kind, view(kind, status, value, live=live, mentions=("U024BE7LH",)))
-        harmless(body, frozenset({"U024BE7LH"}))
-        if len(value) < 250:  # else pieces may be cut off
-            assert skeleton(body) == harmless_skeleton(kind, status, live)
-
-
-@given(value=st.text(min_size=1, max_size=60))
-@settings(max_examples=50, deadline=None, database=None)
-def test_no_text_at_all_has_an_effect(value: str) -> None:
-    for kind in (Kind.PIPELINE, Kind.PUSH):
-        harmless(shown(kind, view(kind, Status.FAILURE, value)))
+# -- hostile: what is true of every chat is in test_every_look
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -135,12 +50,6 @@ def test_bad_addresses_are_no_links(value: str) -> None:
 def test_a_strangers_words_stay_readable() -> None:
     body = shown(Kind.PIPELINE, view(Kind.PIPELINE, Status.FAILURE, "*bold* & `code` [x](https://evil.example)"))
     assert any("*bold* & `code` [x](https://evil.example)" in text for text in texts(body["attachments"]))
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_a_bare_event_is_a_valid_message(kind: Kind) -> None:
-    shown(kind, bare(kind))
-    built(plain(bare(kind)))
 
 
 # -- structure
@@ -281,7 +190,7 @@ def test_own_json_is_valid_and_harmless_whatever_an_event_says(value: str) -> No
             assert not re.search(r"[<>*~`\n]|://", written.replace("*of the template*", ""))
         if "url" in node:
             assert re.match(r"https://(github\.com/acme/app|ci\.example\.com)/", node["url"])
-    assert skeleton(body) == skeleton(own(view(Kind.PIPELINE, Status.FAILURE, "x")))
+    assert form(body) == form(own(view(Kind.PIPELINE, Status.FAILURE, "x")))
 
 
 def test_own_json_keeps_what_the_template_wrote() -> None:

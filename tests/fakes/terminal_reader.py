@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
+BAR = re.compile(r"(?m)^\x1b\[38;2;[0-9;]*m▌\x1b\[0m ")
 DRIVES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def form(body: dict[str, Any]) -> list[list[str]]:
-    """Line by line, which styles begin and end."""
-    return [STYLE.findall(line) for line in body["text"].split("\n")]
+def form(body: dict[str, Any]) -> list[str]:
+    """Which styles begin and end behind the bar. A text of two lines is two lines here, each behind its bar."""
+    return STYLE.findall(BAR.sub("", body["text"]))
 
 
 def effects(body: dict[str, Any]) -> set[str]:
