@@ -287,7 +287,6 @@ def _approval(told: _Told) -> Event:
     return told.event.with_(
         kind=Kind.DEPLOYMENT,
         status=Status.WAITING if asks else Status.UNKNOWN,
-        pipeline=told.event.pipeline or "approval",
         run=RunRef(id=told.key, url=page, unique=True),
         author=told.event.author or who,
         url=page or told.event.url,

@@ -85,7 +85,9 @@ def normalise(inbound: Inbound) -> Event | Ignored:
         facts=values.facts(("service", service)),
     )
     if named in _SERVER:
-        title = f"{values.text(data.service_name) or service or 'a service'}: {named.replace('_', ' ')}"
+        # What is over is said of what it was: "server failed is resolved".
+        what = "server failed" if named == "server_available" else named.replace("_", " ")
+        title = f"{values.text(data.service_name) or service or 'a service'}: {what}"
         # One run per service: what fails and what is there again are one story.
         run = RunRef(id=f"{service}/server") if service else event.run
         return event.with_(status=_SERVER[named], title=title, run=run)
@@ -99,7 +101,6 @@ def normalise(inbound: Inbound) -> Event | Ignored:
     return event.with_(
         kind=Kind.DEPLOYMENT if deploys else Kind.PIPELINE,
         status=status,
-        title=f"{subject.replace('_', ' ')} of {event.pipeline}",
         environment=event.pipeline if deploys else None,
         # A service builds, deploys and runs jobs: results are compared with those of the same.
         pipeline=event.pipeline if deploys else f"{event.pipeline} {subject.replace('_', ' ')}",
