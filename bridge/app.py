@@ -209,9 +209,12 @@ class Bridge:
         try:
             async with asyncio.timeout(5):
                 await self._require_store().ready()
+                known = await self._require_store().conditions()
         except (StoreUnavailable, TimeoutError):
             return web.json_response({"status": "not ready", "reason": "the store takes no writes"}, status=503)
-        return web.json_response({"status": "ready"})
+        # A chat that is down is no reason to take this process away. How many, and not which: strangers may ask.
+        down = sum(not one.ok for name, one in known.items() if name in self.config.destinations)
+        return web.json_response({"status": "ready"} | ({"destinations_down": down} if down else {}))
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         try:

@@ -54,6 +54,7 @@ LOOKUPS_KEPT = 2_000
 SET_BACK = 5.0  # seconds from which on a clock was set and did not drift
 STORE_AGAIN = 1.0  # seconds until a store that took nothing is asked again
 AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
+PROBE = 60.0  # seconds between two requests to a destination that is dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,7 @@ class Courier:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._rest_until = 0.0
+        self._dead_until = float("-inf")  # until when the destination, which said that it is dead, is not asked
         self._ahead: float | None = None  # how far the wall clock was before the steady one, when it was last looked at
         self._flying: dict[asyncio.Task[None], Claimed] = {}
         options = config.options
@@ -392,6 +394,9 @@ class Courier:
             text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
             await self._settle(claimed, "dropped", "unsure", text, shown=claimed.version)
             return
+        if reason := self._known_dead(claimed):
+            await self._settle(claimed, "dead", "dead", reason)
+            return
         waited = await self._wait_for_pace(claimed)
         if waited is None:
             return
@@ -411,6 +416,13 @@ class Courier:
         if not claimed.run.status.finished:
             return "cannot be edited: told at the start and at the end"
         return "already told" if claimed.receipt.get("told") == _told(claimed.run) else ""
+
+    def _known_dead(self, claimed: Claimed) -> str:
+        """Return why there is no use in asking, or nothing. A replay always asks: somebody may have mended it."""
+        if claimed.replayed or claimed.target.channel or self._steady() >= self._dead_until:
+            return ""
+        said = self.condition.text if self.condition is not None else "the destination is dead"
+        return f"{said}; not sent, for it was said less than {PROBE:g} s ago"
 
     async def _wait_for_pace(self, claimed: Claimed) -> float | None:
         """Wait until the chat may be asked; return the seconds, or None when that is long and it was handed back."""
@@ -556,6 +568,8 @@ class Courier:
             self._is(False, str(error), rests_for=seconds)
         elif isinstance(error, Dead):
             self._is(False, str(error))
+            if not claimed.target.channel:  # a channel that a rule names may be wrong alone
+                self._dead_until = self._steady() + PROBE
         elif isinstance(error, Rejected):
             self._is(True, "answers")
 
@@ -566,6 +580,8 @@ class Courier:
         rest_until = now + timedelta(seconds=rests_for) if rests_for else None
         failures = 0 if ok else self._failures + 1
         self.condition = Condition(ok=ok, text=text, at=now, failures=failures, rest_until=rest_until)
+        if ok:
+            self._dead_until = float("-inf")
         self._rest(rests_for)
         observe.destination_up.labels(self.name).set(int(ok))
 

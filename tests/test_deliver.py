@@ -22,6 +22,7 @@ from bridge.errors import LookupFailed, StoreUnavailable
 from bridge.event import Change, Run
 from bridge.receive import Deciding
 from bridge.render import Renderer
+from bridge.route import Goal
 from bridge.store import open_store
 from bridge.store.base import Condition, Limit
 from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, task
@@ -123,6 +124,38 @@ async def test_so_many_attempts_as_the_operator_says(slack: FakeSlack, tmp_path:
         await work.accept(ALL, event(1))
         (dead,) = await work.drained()
     assert (dead.state, dead.attempts, len(slack.calls)) == ("dead", 3, 3)
+
+
+async def test_a_channel_that_a_rule_misspells_stops_no_other_channel(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.missing.add("#typo")
+    wrong = replace(rule("builds"), to=(Goal(destination="builds", channel="#typo"),))
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        await work.accept(Deciding([wrong]), event(1))
+        await work.drained()
+        await work.accept(ALL, event(2))
+        dead, sent = await work.drained()
+    assert (dead.state, sent.state) == ("dead", "done")
+
+
+async def test_a_dead_destination_is_asked_again_after_a_minute(slack: FakeSlack, tmp_path: Path) -> None:
+    slack.faults += [fake.error("is_archived")]
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        began, courier = work.clock.steady(), work.couriers.couriers["builds"]
+        await work.accept(ALL, event(1))
+        await work.drained()
+        assert began + deliver.PROBE <= courier._dead_until <= work.clock.steady() + deliver.PROBE
+        courier._dead_until += 10_000  # however slow this machine is
+        await work.accept(ALL, event(2))
+        await work.drained()
+        courier._dead_until = work.clock.steady()
+        await work.accept(ALL, event(3))
+        await work.drained()
+        await work.accept(ALL, event(4))
+        owed = await work.drained()
+    assert [one.state for one in owed] == ["dead", "dead", "done", "done"]
+    assert "is_archived" in owed[1].text
+    assert "less than 60 s ago" in owed[1].text
+    assert len(slack.calls) == 3, "of the second nobody was asked"
 
 
 @pytest.mark.parametrize("word", ["token_revoked", "invalid_auth", "channel_not_found", "is_archived", "missing_scope"])

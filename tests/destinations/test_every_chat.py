@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bridge.deliver import PROBE
 from bridge.destinations import DESTINATIONS
 from bridge.receive import Deciding
 from bridge.store.base import Condition, StoredDelivery
@@ -237,6 +238,29 @@ async def test_a_dead_token_is_asked_once_and_what_waits_can_be_replayed(chat: C
         await work.drained()
         assert [shown(fake, MARKS[0]) for fake in fakes.values()] == [1, 1]
         assert all(one.ok for one in (await work.store.conditions()).values())
+
+
+@chats("dead")
+async def test_a_dead_destination_is_asked_once_a_minute_and_what_comes_meanwhile_is_kept(
+    chat: Chat, tmp_path: Path
+) -> None:
+    marks = [f"mark{number}end" for number in range(20)]
+    async with working(tmp_path, chat, "resend") as (work, fakes):
+        fake = fakes["resend"]
+        fake.faults.extend([fake.dead()] * 100)
+        began = work.clock.steady()
+        await accept(work, marks[0])
+        await work.drained()
+        await accept(work, *marks)  # the first of them is known
+        owed = await drained(work, "resend")
+        minutes = 2 + (work.clock.steady() - began) / PROBE
+        assert chat.asks_more or 1 <= len(fake.calls) <= minutes < len(marks)
+        assert {one.state for one in owed} == {"dead"}
+        assert (await work.store.depths())["resend"].dead == len(marks), "they are counted"
+        fake.faults.clear()
+        await work.store.replay([one.id for one in owed], work.clock.now())
+        await work.drained()
+        assert [shown(fake, mark) for mark in marks] == [1] * len(marks), "and asked for at once, by hand"
 
 
 @chats("refused")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bridge.errors import StoreUnavailable
-from bridge.store.base import Accepted
+from bridge.store.base import Accepted, Condition
 from bridge.store.sqlite import SqliteStore
 from bridge.verify import shows_token
 from tests.http.conftest import Open
@@ -401,6 +401,16 @@ async def test_ready_says_no_while_the_store_takes_no_writes_and_live_says_yes(c
     assert answer.status == 503
     assert b"store" in answer.body
     assert (await client.get("/health/live")).status == 200
+
+
+async def test_a_chat_that_is_down_is_told_by_number_and_takes_nobody_out_of_service(client: Client) -> None:
+    assert (await client.get("/health/ready")).json == {"status": "ready"}
+    name = next(iter(client.bridge.config.destinations))
+    down = Condition(ok=False, text="the webhook was removed", at=NOW)
+    for told in (name, "gone from the configuration"):
+        await client.bridge._require_store().report(told, down)
+    answer = await client.get("/health/ready")
+    assert (answer.status, answer.json) == (200, {"status": "ready", "destinations_down": 1})
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
