@@ -48,6 +48,7 @@ lint: $(VENV)/.dev ## format, lint, strict types, the import contract
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m tools.forms > $(VENV)/forms.py && $(BIN)/mypy $(VENV)/forms.py
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev ## how fast it is, beside the limit and beside others (QUICK=1: two minutes; ONLY=accept,latency)

@@ -15,6 +15,7 @@ import pytest
 
 from bridge import destinations, history, lookups, sources
 from bridge.registry import Registry
+from tools import forms
 
 REGISTRIES: list[tuple[Any, Registry[Any], type]] = [
     (sources, sources.SOURCES, sources.SourceModule),
@@ -89,7 +90,14 @@ def test_every_module_has_what_its_protocol_names(registry: Registry[Any], name:
             assert inspect.iscoroutinefunction(getattr(module, wanted)) == inspect.iscoroutinefunction(function)
 
 
-@pytest.mark.parametrize(("package", "registry"), [entry[:2] for entry in REGISTRIES])
+def test_the_type_checker_is_asked_about_every_source() -> None:
+    *_, asked = ast.parse(forms.question()).body
+    assert isinstance(asked, ast.AnnAssign)
+    assert isinstance(asked.value, ast.List)
+    assert [ast.unparse(one) for one in asked.value.elts] == list(sources.SOURCES)
+
+
+@pytest.mark.parametrize(("package", "registry"), [entry[:2] for entry in REGISTRIES if entry[0] is not sources])
 def test_the_type_checker_sees_every_module(package: Any, registry: Registry[Any]) -> None:
     form = next(
         node
