@@ -1,10 +1,13 @@
 """What holds for every source, shown by its fixtures alone: goldens, signatures, replays, odd bodies, its page.
 
-A new source needs no line here: its folder `NAME/` of bodies and golden events is found by its name.
+A new source needs no line here: its folder `NAME/` is found by its name. ``EVENT.CASE.json`` is a body and
+``EVENT.CASE.event.json`` what it becomes; ``BRIDGE_GOLDEN=write`` writes those that are not there yet.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,7 +60,11 @@ def test_every_source_has_a_body() -> None:
 @pytest.mark.parametrize(("name", "body"), sorted(set(BODIES) - BY_HEADER))
 def test_a_signed_body_becomes_its_golden_event(name: str, body: str) -> None:
     request = replace(sent(name, SENDERS[name].bodies[body].read_bytes()), received_at=NOW)
-    assert said(MODULES[name].normalise(request)) == SENDERS[name].golden(body)
+    found = said(MODULES[name].normalise(request))
+    golden = SENDERS[name].bodies[body].with_suffix(".event.json")
+    if os.environ.get("BRIDGE_GOLDEN") == "write" and not golden.exists():
+        golden.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    assert found == SENDERS[name].golden(body)
 
 
 @pytest.mark.parametrize("name", SIGNING)
