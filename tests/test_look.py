@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bridge.cli import bridge
+from bridge.cli.look import lines_of
 from bridge.store import open_store
 from tests.arrivals import ALL, LEASE, NOON, arrival, event, settled
+from tests.events import run_event
 
 
 async def fill(path: Path) -> None:
@@ -105,3 +107,32 @@ def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path: Path, mon
         assert result.exit_code == 1
         assert "there is no database" in result.output
     assert not (tmp_path / "mistyped.db").exists()
+
+
+def test_people_read_no_python() -> None:
+    event = run_event(
+        "failure", 3, attempt=2, url="https://ci.example.com/1", duration=134.2, draft=False, private=True
+    )
+    event = event.with_(labels=("bug", "parcels"), facts=(("fork", "mona/app"), ("tests", "3 failed")))
+    lines = list(lines_of(event, without=("source",)))
+    assert {
+        "status: failure",
+        "private: true",
+        "run: #41, attempt 2, id 7001",
+        "labels: bug, parcels",
+        "facts: fork: mona/app; tests: 3 failed",
+        "duration: 134.2 s (2 min 14 s)",
+    } <= set(lines)
+    assert not any(line.startswith("source:") or "{" in line or "[" in line for line in lines)
+
+
+@pytest.mark.parametrize("duration", [10.0**300, -5.0, float("inf"), float("nan")])
+def test_an_odd_duration_is_shown_as_it_came(duration: float) -> None:
+    assert f"duration: {duration}" in list(lines_of(run_event("failure", 3, duration=duration)))
+
+
+def test_a_runs_page_is_shown_where_it_is_another_than_the_events() -> None:
+    event = run_event("failure", 3, url="https://ci.example.com/1")
+    assert event.run
+    told = event.with_(run=event.run.with_(url="https://ci.example.com/2"))
+    assert "run: #41, attempt 1, https://ci.example.com/2, id 7001" in list(lines_of(told))

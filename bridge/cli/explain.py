@@ -191,13 +191,12 @@ def _as_json(config: Config, event: Event, routing: Routing, shown: list[tuple[T
 
 
 def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]]) -> None:
-    from bridge.cli.look import one_line
+    from bridge.cli.look import lines_of
     from bridge.destinations import console
 
     click.echo("event")
-    for name, value in event.public().items():
-        if value not in (None, [], 0, "") and name not in ("id", "received_at"):
-            click.echo(f"  {name}: {one_line(str(value))}")
+    for line in lines_of(event, without=("id", "received_at")):
+        click.echo(f"  {line}")
     click.echo("\nrules" if routing.verdicts else "\nno rules")
     for verdict in routing.verdicts:
         click.echo(f"  {_says(verdict)}")

@@ -6,8 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -237,11 +237,35 @@ def _show_event(item: StoredEvent) -> None:
     if item.problem:
         click.echo(f"  {item.problem}")
     if item.event:
-        for name, value in item.event.public().items():
-            if value not in (None, [], 0, "") and name not in ("id", "source"):
-                click.echo(f"  {name}: {one_line(str(value))}")
+        for line in lines_of(item.event, without=("id", "source")):
+            click.echo(f"  {line}")
     click.echo(f"  rules: {', '.join(item.rules) or 'none matched'}")
     click.echo("  why: bridge show " + item.id + " --body | bridge explain --source " + item.source + " -")
+
+
+def lines_of(event: Event, *, without: Sequence[str] = ()) -> Iterator[str]:
+    """Yield what an event says for people, a line for each name that a rule can use."""
+    for name, value in event.public().items():
+        if value not in (None, [], 0, "") and name not in without:
+            yield f"{name}: {one_line(_said(name, value, event))}"
+
+
+def _said(name: str, value: Any, event: Event) -> str:
+    if name == "run":
+        number, attempt = value["number"], value["attempt"]
+        page = value["url"] if value["url"] != event.url else None
+        parts = (f"#{number}" if number is not None else "", f"attempt {attempt}" if attempt else "", page)
+        return ", ".join([*filter(None, parts), f"id {value['id']}"])
+    if name == "facts":
+        return "; ".join(f"{label}: {text}" for label, text in event.facts)
+    if name == "duration" and event.duration is not None and 0 <= event.duration < _LONGEST:
+        return f"{event.duration:g} s ({span(timedelta(seconds=event.duration))})"
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)  # as one writes it in a rule
+
+
+_LONGEST = 10**9  # seconds: more is a sender's mistake and shown as it came
 
 
 def _show_delivery(item: StoredDelivery) -> None:
