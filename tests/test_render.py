@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.destinations import console
 from bridge.errors import TemplateError
 from bridge.event import Change, Event, Kind, RunRef, Status, Task
 from bridge.message import Bullets, Code, Heading, Message, Paragraph, Quote, Span, text_of
@@ -545,3 +546,58 @@ def test_a_form_that_was_parsed_before_reads_as_the_text_itself(text: str) -> No
     parsed = tuple(markdown._filled(block, []) for block in markdown._blocks(markdown._parser().parse(text)))
     assert markdown.blocks(text) == parsed
     assert markdown.blocks(text) == parsed, "and so it does a second time"
+
+
+# -- what a picky reader would ask
+
+
+def facing(kind: Kind, status: Status = Status.SUCCESS, **said: object) -> str:
+    """Return the whole message of an event that says little else."""
+    seen = View(event=Event(source="x", type="x", kind=kind, status=status).with_(**said), now=NOW)
+    message = SHIPPED.render(DEFAULT_TEMPLATE[kind], seen, "slack")
+    return "\n".join([text_of(message.title), *console.text(message, colour=False).splitlines()[1:]])
+
+
+@pytest.mark.parametrize("words", ["passed with warnings", "unstable", "partially succeeded"])
+def test_what_a_sender_adds_to_a_success_is_said(words: str) -> None:
+    assert words in facing(Kind.PIPELINE, description=words)
+
+
+def test_what_the_failed_task_says_is_not_said_twice() -> None:
+    task = Task(id="lint", name="lint", status=Status.FAILURE, note="3 hints")
+    assert facing(Kind.PIPELINE, Status.FAILURE, description="3 hints", tasks=(task,)).count("3 hints") == 1
+
+
+def test_a_deployment_without_a_repository_names_its_site_once() -> None:
+    text = facing(Kind.DEPLOYMENT, environment="production", pipeline="acme-app")
+    assert text.splitlines()[0] == "🚀 Deployed to production · acme-app"
+    assert text.count("acme-app") == 1
+    assert facing(Kind.DEPLOYMENT, environment="acme-app", pipeline="acme-app").count("acme-app") == 1
+
+
+def test_an_alert_says_its_sentence_once_and_how_long_it_lasted() -> None:
+    begun = NOW - timedelta(hours=2)
+    text = facing(Kind.ALERT, title="Disk full", description="Disk full", started_at=begun, duration=360)
+    assert text.count("Disk full") == 1
+    assert "began 2 h ago · lasted 6 min" in text
+
+
+def test_a_task_that_is_under_way_took_no_time_yet() -> None:
+    task = Task(id="1", name="lint", status=Status.RUNNING, duration=1)
+    assert "1 s" not in facing(Kind.TASK, Status.RUNNING, task=task)
+
+
+def test_a_repository_that_the_title_names_is_not_named_again() -> None:
+    assert facing(Kind.AUDIT, title="moved: acme/app", repository="acme/app").count("acme/app") == 1
+
+
+def test_a_release_without_a_tag_has_its_title_once() -> None:
+    assert facing(Kind.RELEASE, title="pkg:oci/app").count("pkg:oci/app") == 1
+
+
+def test_what_was_deleted_opens_no_changes() -> None:
+    said = {"action": "deleted", "branch": "old", "url": "https://github.com/acme/app", "sha": "c0ffee5"}
+    text = facing(Kind.PUSH, Status.UNKNOWN, repository_url="https://github.com/acme/app", **said)
+    assert "Open repository" in text
+    assert "Open changes" not in text
+    assert "Open commit" not in text
