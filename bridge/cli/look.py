@@ -284,10 +284,11 @@ def _show_delivery(item: StoredDelivery) -> None:
 
 
 def _words(event: Event | None, problem: str) -> tuple[str, ...]:
+    from bridge.render.forge import pull_request_name
+
     if event is None:
         return ("", "", "", problem)
-    ref = event.tag or event.branch or ""
-    ref = f"#{event.pull_request}" if event.pull_request is not None else ref
+    ref = pull_request_name(event) or event.tag or event.branch or ""
     status = event.status.value if event.status != "unknown" else (event.action or "")
     return (f"{event.repository or ''}@{ref} {event.kind}", status, event.change or "", event.title or "")
 
