@@ -143,7 +143,9 @@ def test_one_living_message_speaks_for_both_pipelines_of_a_push() -> None:
 def test_what_only_one_of_two_pipelines_found_is_said() -> None:
     deciding = Decisions(rule("all", Goal(destination="builds")))
     assert heard(deciding, *pair(("branch", "success"), ("request", "failed"))) == ["builds run", "builds run"]
-    assert heard(deciding, *pair(("branch", "success"), ("request", "manual"), sha="f00d", first=43)) == ["builds run"] * 2
+    assert (
+        heard(deciding, *pair(("branch", "success"), ("request", "manual"), sha="f00d", first=43)) == ["builds run"] * 2
+    )
 
 
 def test_who_listens_to_merge_requests_only_hears_theirs_although_the_branch_was_first() -> None:
