@@ -518,7 +518,7 @@ class Courier:
                 receipt=receipt,
                 shown=version if claimed.target.live else None,
                 seconds=seconds,
-                sent=codec.dump(message),
+                sent=codec.dump(replace(message, event=None)),
             ),
         )
         age = max(0.0, (now - claimed.created_at).total_seconds())

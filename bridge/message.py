@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.event import Change, Kind, Status
+from bridge.event import Change, Event, Kind, Status
 
 DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
 """The template of an event whose rule names none, by the event's kind."""
@@ -74,7 +74,8 @@ class Message:
 
     `mentions` are the chat's own ids of people to notify (from the configuration, never from an event). `native` is a
     platform template's JSON (``slack/NAME.json.j2``), already escaped for its places: then only mentions, colour and
-    thread are left to the destination.
+    thread are left to the destination. `event` is what the message tells of, with the newest state of its tasks, for a
+    destination that is a program: everybody else is told by the words. It is kept in no database with the message.
     """
 
     title: Spans
@@ -88,6 +89,7 @@ class Message:
     colour: str = "#8b949e"
     emoji: str = ""
     native: dict[str, Any] | None = field(default=None)
+    event: Event | None = field(default=None, repr=False, compare=False)
 
 
 def text_of(spans: Spans) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
@@ -35,7 +35,9 @@ class Options(DestinationOptions):
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
     """Return the message as JSON: what `--json` shows."""
-    return {key: value for key, value in asdict(message).items() if value not in (None, (), "", {})}
+    return {
+        key: value for key, value in asdict(replace(message, event=None)).items() if value not in (None, (), "", {})
+    }
 
 
 # -- how a message looks

@@ -181,6 +181,7 @@ def plain(view: View) -> Message:
         change=event.change,
         colour=LOOKS[event.status][1],
         emoji=emoji(event),
+        event=event.with_(tasks=view.tasks) if view.tasks else event,
     )
 
 
