@@ -49,6 +49,7 @@ ABANDON_AFTER = 8.5  # seconds after the stop began: 10 are promised
 LEAD_EVERY = timedelta(seconds=2)  # how soon another worker takes over from a leader that is gone
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 2_000
+LOOK_EVERY = 1.0  # seconds; how soon a changed configuration is seen
 COLLECTING = (2_000, 10, 10)  # Python's own figures; `bridge.cli` has set higher ones for the start
 ORPHANS_KEPT = timedelta(hours=24)  # how long deliveries wait for a destination that the configuration lost
 
@@ -320,19 +321,12 @@ class Bridge:
         self._background(self._watch_forever())
 
     async def _watch_forever(self) -> None:
-        from watchfiles import awatch
-
+        # Asked, not told: a watched folder would report every write of a database beside the configuration, which took
+        # a twentieth of what an event costs; and no network's file system, and no mounted file, tells of changes.
         while True:
-            paths = configuration.watched_paths(self._config_path, self._environ)
-            folders = _folders(paths)
-            if not folders:
-                return
-            # Folders are watched, and what the files are now is compared: editors and platforms replace a file by
-            # renaming another, or by pointing a link two folders up somewhere else.
-            async for _changes in awatch(*folders, watch_filter=None, recursive=False, step=100):
-                if _marks(paths) != self._files:
-                    await self.reload()
-                    break  # the new text may name other files
+            await asyncio.sleep(LOOK_EVERY)
+            if await asyncio.to_thread(self._look) != self._files:
+                await self.reload()
 
     async def _try_to_lead(self, store: Store) -> None:
         """Ask whether the timers are this process's task; a new leader routes at once what could not be."""
@@ -418,12 +412,6 @@ def _import_named(config: Config) -> None:
     types = {source.type for source in config.sources.values()}
     SOURCES.load(types)
     LOOKUPS.load(types)
-
-
-def _folders(paths: Iterable[Path]) -> set[Path]:
-    """Return the folders whose changes can change `paths`."""
-    within = (inner for path in paths if path.is_dir() for inner in (path, *path.rglob("*")))
-    return {folder for folder in (*within, *(path.parent for path in paths)) if folder.is_dir()}
 
 
 def _marks(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:

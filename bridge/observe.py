@@ -103,7 +103,6 @@ def configure(form: str | None, level: str, secrets: Iterable[str] = ()) -> None
     logging.getLogger("slack_sdk").setLevel(logging.WARNING)  # at DEBUG it prints webhook addresses
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("asyncpg").setLevel(logging.ERROR)  # it writes tracebacks while the database is away
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def _told(name: str, **values: Any) -> None:

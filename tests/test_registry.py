@@ -55,7 +55,7 @@ async def start():
     await bridge.stop()
 
 asyncio.run(start())
-print(*[name for name in ("slack_sdk", "asyncpg", "watchfiles", "bridge.config.json_schema") if name in sys.modules])
+print(*[name for name in ("slack_sdk", "asyncpg", "bridge.config.json_schema") if name in sys.modules])
 """
 
 
