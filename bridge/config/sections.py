@@ -273,6 +273,7 @@ _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
 _DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
+_WEBEX_ID = re.compile(r"[\w.+'-]{1,64}@[A-Za-z0-9.-]{1,190}|[A-Za-z0-9_=-]{20,200}", re.ASCII)
 
 
 def people(reader: Reader, node: Node) -> dict[str, Person]:
@@ -297,5 +298,8 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
     if chat == "discord" and not _DISCORD_ID.fullmatch(text):
         hint = "write the number (80351110224678912): in Discord, right-click the person, Copy User ID (Developer Mode)"
         reader.error(node, path, f"'{short(text)}' is no Discord ID, {hint}; &NUMBER is a role")
+        return False
+    if chat == "webex" and not _WEBEX_ID.fullmatch(text):
+        reader.error(node, path, f"'{short(text)}' is nobody in Webex, write the person's e-mail address or id")
         return False
     return True

@@ -65,16 +65,18 @@ DESTINATIONS: Registry[DestinationModule] = Registry(
     "console",
     "discord",
     "slack",
+    "webex",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.destinations import console, discord, slack
+    from bridge.destinations import console, discord, slack, webex
 
     _FORM: list[DestinationModule] = [
         console,
         discord,
         slack,
+        webex,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("teams mattermost rocketchat google_chat telegram matrix zulip webex email webhook apprise".split())
+PLANNED = frozenset("teams mattermost rocketchat google_chat telegram matrix zulip email webhook apprise".split())

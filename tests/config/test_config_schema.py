@@ -23,6 +23,8 @@ SWITCHED_ON = re.sub(r"(?m)^(\s*)# (\s*(?:- )?[a-z_]+:(?: .*)?|\s*- [a-z]+)$", r
 NAMES = ("GITHUB_WEBHOOK_SECRET", "CIRRUS_WEBHOOK_SECRET", "SLACK_BOT_TOKEN", "NIGHTLY_TOKEN")
 ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "SLACK_WEBHOOK_URL": "https://hooks.example/T1",
+    "WEBEX_BOT_TOKEN": "made-up-token",
+    "SMTP_URL": "smtps://bridge%40example.com:made-up@mail.example.com",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
 }
 

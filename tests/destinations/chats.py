@@ -18,10 +18,13 @@ from tests.fakes import (
     slack_reader,
     slack_validator,
     terminal_reader,
+    webex,
+    webex_reader,
 )
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.slack import TOKEN, FakeSlack
 from tests.fakes.terminal import FakeTerminal
+from tests.fakes.webex import FakeWebex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,5 +120,19 @@ CHATS = [
         looks=False,
         can_edit=False,
         can_thread=False,
+    ),
+    Chat(
+        name="webex",
+        type="webex",
+        fake=FakeWebex,
+        options=lambda fake: {"token": webex.TOKEN, "room": webex.ROOM, "api_url": fake.api_url},
+        person="octocat@example.com",
+        form=webex_reader.form,
+        effects=webex_reader.effects,
+        check=webex.check,
+        strange=webex_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+        lacks=frozenset({"edit lost"}),  # an edit is a PUT, which aiohttp itself repeats when its connection is lost
     ),
 ]

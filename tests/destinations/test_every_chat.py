@@ -67,7 +67,7 @@ TROUBLES = {
 EDIT_TROUBLES = {
     "limited": trouble(lambda chat: chat.limited(2), "limited"),
     "HTML with 502": trouble(lambda chat: status(502), "transient"),
-    "lost after": trouble(lambda chat: accepted_then_connection_lost(), "unsure"),
+    "edit lost": trouble(lambda chat: accepted_then_connection_lost(), "unsure"),
     "edit refused": trouble(lambda chat: chat.edit_refused(), "gone"),
 }
 
