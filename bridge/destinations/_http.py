@@ -13,6 +13,7 @@ https://docs.aiohttp.org/en/stable/client_reference.html#client-exceptions
 from __future__ import annotations
 
 import asyncio
+import json as stdlib_json
 import math
 import os
 import ssl
@@ -27,6 +28,7 @@ from bridge.errors import Dead, DeliveryError, Rejected, Transient, Unreadable, 
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 LONGEST_ANSWER = 256 * 1024
 WAIT = 30.0  # seconds, where a chat asks to wait and does not say how long
@@ -56,7 +58,7 @@ class Answer:
 async def ask(
     session: aiohttp.ClientSession,
     method: str,
-    url: str,
+    url: str | URL,
     *,
     chat: str,
     within: timedelta,
@@ -67,14 +69,15 @@ async def ask(
 ) -> Answer:
     """Return what `chat` ("discord") answers to one request, whatever it is; raise Transient, Unsure or Dead.
 
-    aiohttp itself repeats a GET or a PUT whose kept connection turns out to be closed, and no other: so a PUT has to
-    be one that may come twice.
+    `json` is sent as such. aiohttp itself repeats a GET or a PUT whose kept connection turns out to be closed, and no
+    other: so a PUT has to be one that may come twice.
     """
+    if json is not None:
+        body, headers = _written(json), {"Content-Type": "application/json"} | dict(headers or {})
     async with sorting(session, chat, within):
         request = session.request(
             method,
             url,
-            json=json,
             data=body,
             params=params,
             headers=headers,
@@ -83,6 +86,13 @@ async def ask(
         )
         async with request as response:
             return Answer(response.status, response.headers, await read(response))
+
+
+def _written(tree: Any) -> bytes:
+    try:
+        return codec.dump(tree)
+    except (ValueError, OverflowError):  # half a character, or a number that is too large: a template may write them
+        return stdlib_json.dumps(tree).encode()
 
 
 def connecting(within: timedelta) -> aiohttp.ClientTimeout:

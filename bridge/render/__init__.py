@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.codec import web_url
 from bridge.errors import TemplateError
@@ -24,6 +24,9 @@ from bridge.render.foreign import tidy
 from bridge.render.samples import views
 from bridge.render.sandbox import Fault, TemplateProblem
 from bridge.render.view import LOOKS, View, context, emoji
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
 
 __all__ = ["DEFAULT_TEMPLATE", "Renderer", "TemplateProblem", "View", "plain"]
 
@@ -118,8 +121,13 @@ class Renderer:
     def _parts(self, name: str, view: View) -> _Parts:
         template = self._environment.get_template(name)
         names = template.new_context(context(view))
-        # Going through the whole template once lets every {% extends %} of the chain add its blocks.
+        # Going through the whole template once lets every {% extends %} of the chain add its blocks. Its own ones stay
+        # silent meanwhile: they are asked for one by one.
+        ours = {block: found for block, found in names.blocks.items() if block in BLOCKS}
+        names.blocks |= {block: [_nothing] for block in ours}
         whole = sandbox.take(template.root_render_func(names))
+        for block, found in ours.items():
+            names.blocks[block][:1] = found
         if not any(block in names.blocks for block in BLOCKS):
             return _untitled(markdown.blocks(whole))
         title, body, facts, footer = (
@@ -143,6 +151,11 @@ class Renderer:
                 yield name.removesuffix(".md.j2"), ""
             elif platform in native.PLATFORMS and name.endswith(".json.j2"):
                 yield rest.removesuffix(".json.j2"), platform
+
+
+def _nothing(_names: Context) -> Iterator[str]:
+    """A block that says nothing."""
+    return iter(())
 
 
 def _untitled(body: tuple[Block, ...]) -> _Parts:

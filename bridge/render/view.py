@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import jinja2
 from jinja2.runtime import Context
+from msgspec.structs import asdict
 
 from bridge.codec import web_url
 from bridge.event import Change, Data, Event, Kind, RunRef, Status, Task
@@ -86,11 +87,12 @@ class _Absent:
 _NO_RUN, _NO_TASK = _Absent(RunRef), _Absent(Task)
 
 
+_NO_TEXT = frozenset({type(None), bool, int, float, datetime, Kind, Status, Change})
+
+
 def _fit(value: Any, name: str) -> Any:
     """Return `value` with every text in it tidied and hidden."""
-    if value is None or isinstance(value, Enum | bool | int | float | datetime):
-        return value
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Enum):
         if name in _URLS:
             address = web_url(value)
             return foreign(address) if address else None
@@ -99,9 +101,13 @@ def _fit(value: Any, name: str) -> Any:
     if isinstance(value, tuple):
         return tuple(one for one in (_fit(one, name) for one in value[:MAX_MANY]) if one is not None)
     if isinstance(value, Data):
-        said = ((name, getattr(value, name)) for name in value.__struct_fields__)
-        return value.with_(**{name: _fit(one, name) for name, one in said if isinstance(one, str | tuple | Data)})
-    return None
+        return value.with_(**_fits(value))
+    return value if value is None or isinstance(value, Enum | bool | int | float | datetime) else None
+
+
+def _fits(value: Data) -> dict[str, Any]:
+    """Return the fields of `value` that have text in them, made fit."""
+    return {name: _fit(one, name) for name, one in asdict(value).items() if type(one) not in _NO_TEXT}
 
 
 def _fact_pairs(event: Event) -> tuple[tuple[str, str], ...]:
@@ -111,10 +117,10 @@ def _fact_pairs(event: Event) -> tuple[tuple[str, str], ...]:
 
 def context(view: View) -> dict[str, Any]:
     """Return the names of a template. None is what is unknown; a name that is missing here does not exist."""
-    tasks: tuple[Task, ...] = _fit(view.tasks or view.event.tasks, "tasks")
-    event: Event = _fit(view.event.with_(facts=(), tasks=()), "event")
-    event = event.with_(facts=_fact_pairs(view.event), tasks=tasks)
-    names: dict[str, Any] = {name: getattr(event, name) for name in Event.__struct_fields__}
+    said = view.event
+    tasks: tuple[Task, ...] = _fit(view.tasks or said.tasks, "tasks")
+    event = said.with_(**_fits(said.with_(facts=(), tasks=())) | {"facts": _fact_pairs(said), "tasks": tasks})
+    names: dict[str, Any] = asdict(event)
     names |= {
         "run": event.run or _NO_RUN,
         "task": event.task or _NO_TASK,
