@@ -86,7 +86,8 @@ def with_bad_addresses(value: str) -> View:
     """Return a view whose every address is `value`."""
     event = full(Kind.PIPELINE, Status.FAILURE, None).event
     task = Task(id="1", name="lint", status=Status.FAILURE, url=value)
-    return View(event=event.with_(url=value, repository_url=value, task=task), tasks=(task,), now=NOW)
+    run = event.run and event.run.with_(url=value)
+    return View(event=event.with_(url=value, repository_url=value, run=run, task=task), tasks=(task,), now=NOW)
 
 
 def bare(kind: Kind) -> View:

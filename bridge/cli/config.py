@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HEROKU_LIMIT = 32 * 1024
 SCHEMA_FILE = "bridge.schema.json"
+EVENT_SCHEMA = Path(__file__).parents[1] / "event.schema.json"
 
 
 @click.command()
@@ -65,9 +66,10 @@ def _count(number: int, what: str) -> str:
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of the configuration, for editors."""
-    click.echo(_schema_text(), nl=False)
+@click.argument("what", type=click.Choice(["config", "event"]), default="config")
+def schema(what: str) -> None:
+    """Print the JSON Schema of the configuration, for editors, or of the EVENT that a webhook is sent."""
+    click.echo(_schema_text() if what == "config" else EVENT_SCHEMA.read_text("utf-8"), nl=False)
 
 
 def _schema_text() -> str:

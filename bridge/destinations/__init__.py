@@ -29,8 +29,14 @@ class Destination(Protocol):
         """Return the rate limits that one request counts against."""
         ...
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
-        """Post a new message, in `thread`'s thread if given; return where it is."""
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
+        """Post a new message, in `thread`'s thread if given; return where it is.
+
+        `key` is the same for every attempt at one delivery, also after a restart, and never another's: for chats that
+        take a message once by a key of ours.
+        """
         ...
 
     async def edit(self, message: Message, receipt: Receipt) -> Receipt:
@@ -64,19 +70,25 @@ DESTINATIONS: Registry[DestinationModule] = Registry(
     __name__,
     "console",
     "discord",
+    "mattermost",
     "slack",
+    "teams",
     "webex",
+    "webhook",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.destinations import console, discord, slack, webex
+    from bridge.destinations import console, discord, mattermost, slack, teams, webex, webhook
 
     _FORM: list[DestinationModule] = [
         console,
         discord,
+        mattermost,
         slack,
+        teams,
         webex,
+        webhook,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("teams mattermost rocketchat google_chat telegram matrix zulip email webhook apprise".split())
+PLANNED = frozenset("rocketchat google_chat telegram matrix zulip email apprise".split())

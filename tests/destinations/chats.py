@@ -15,14 +15,25 @@ from bridge.message import Message
 from tests.fakes import (
     discord_reader,
     discord_validator,
+    mattermost_reader,
     slack_reader,
     slack_validator,
+    teams_reader,
+    teams_validator,
     terminal_reader,
     webex,
     webex_reader,
+    webhook,
+    webhook_reader,
+    webhook_validator,
 )
 from tests.fakes.discord import FakeDiscord
+from tests.fakes.mattermost import CHANNEL as MATTERMOST_CHANNEL
+from tests.fakes.mattermost import TOKEN as MATTERMOST_TOKEN
+from tests.fakes.mattermost import FakeMattermost
+from tests.fakes.mattermost import check as check_mattermost
 from tests.fakes.slack import TOKEN, FakeSlack
+from tests.fakes.teams import FakeTeams
 from tests.fakes.terminal import FakeTerminal
 from tests.fakes.webex import FakeWebex
 
@@ -97,6 +108,33 @@ CHATS = [
         can_thread=False,
     ),
     Chat(
+        name="mattermost",
+        type="mattermost",
+        fake=FakeMattermost,
+        options=lambda fake: {"site": fake.base, "token": MATTERMOST_TOKEN, "channel": MATTERMOST_CHANNEL},
+        person="octocat",
+        form=mattermost_reader.form,
+        effects=mattermost_reader.effects,
+        check=check_mattermost,
+        strange=mattermost_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+        lacks=frozenset({"edit lost"}),  # an edit is a PUT, which aiohttp itself repeats
+    ),
+    Chat(
+        name="mattermost-webhook",
+        type="mattermost",
+        fake=FakeMattermost,
+        options=lambda fake: {"url": fake.webhook_url},
+        person="octocat",
+        form=mattermost_reader.form,
+        effects=mattermost_reader.effects,
+        check=check_mattermost,
+        looks=False,
+        can_edit=False,
+        can_thread=False,
+    ),
+    Chat(
         name="slack",
         type="slack",
         fake=FakeSlack,
@@ -122,6 +160,19 @@ CHATS = [
         can_thread=False,
     ),
     Chat(
+        name="teams",
+        type="teams",
+        fake=FakeTeams,
+        options=lambda fake: {"url": fake.url},
+        person="octocat@acme.example",
+        form=teams_reader.form,
+        effects=teams_reader.effects,
+        check=teams_validator.check,
+        strange=teams_reader.STRANGE,
+        can_edit=False,
+        can_thread=False,
+    ),
+    Chat(
         name="webex",
         type="webex",
         fake=FakeWebex,
@@ -134,5 +185,34 @@ CHATS = [
         can_edit=True,
         can_thread=True,
         lacks=frozenset({"edit lost"}),  # an edit is a PUT, which aiohttp itself repeats when its connection is lost
+    ),
+    Chat(
+        name="webhook",
+        type="webhook",
+        fake=webhook.FakeWebhook,
+        options=lambda fake: {"url": fake.url, "secret": webhook.SECRET},
+        person="octocat",
+        form=webhook_reader.form,
+        effects=webhook_reader.effects,
+        check=webhook_validator.check,
+        can_edit=False,
+        can_thread=False,
+        once=True,  # by its id
+        lacks=frozenset({"failed with 200", "HTML with 200"}),  # whatever is said with 200 is "thank you"
+    ),
+    Chat(
+        name="webhook-cdevents",
+        type="webhook",
+        fake=webhook.FakeWebhook,
+        options=lambda fake: {"url": fake.url, "secret": webhook.SECRET, "format": "cdevents"},
+        person="octocat",
+        form=webhook_reader.form,
+        effects=webhook_reader.effects,
+        check=webhook_validator.check,
+        looks=False,
+        can_edit=False,
+        can_thread=False,
+        once=True,
+        lacks=frozenset({"failed with 200", "HTML with 200"}),
     ),
 ]
