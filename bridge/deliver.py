@@ -490,7 +490,9 @@ class Courier:
                 threaded = claimed.root if claimed.target.thread and self.destination.can_thread else None
                 if claimed.target.live:
                     threaded = None
-                return await self.destination.send(message, channel=claimed.target.channel, thread=threaded)
+                return await self.destination.send(
+                    message, channel=claimed.target.channel, thread=threaded, key=_key(claimed)
+                )
         except DeliveryError:
             raise
         except TimeoutError as error:
@@ -677,6 +679,11 @@ class Courier:
             now=self._now(),
             live=target.live,
         )
+
+
+def _key(claimed: Claimed) -> str:
+    """Return what names a delivery for good. Its id alone begins again with a new database."""
+    return f"{claimed.id}-{int(claimed.created_at.timestamp() * 1_000)}"
 
 
 def _told(run: Run) -> str:

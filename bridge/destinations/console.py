@@ -133,7 +133,9 @@ class Console:
         rate = self._options.rate
         return (Bucket(f"console:{self.name}", rate),) if isinstance(rate, Rate) else ()
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
         number = str(next(self._numbers))
         place = f" {_visible(channel)}" if channel else ""
         self._print(

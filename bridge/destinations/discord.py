@@ -200,7 +200,9 @@ class Webhook:
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
         where = self._options.thread_id
         # Without wait=true Discord answers before it has the message, and neither tells its id nor what is wrong.
         answer = await self._call("POST", "", {"wait": "true", **_query(where)}, payload(message, self._options))

@@ -309,7 +309,9 @@ class Bot:
             return (Bucket(f"{self._key}:edit", EDITS, burst=10),)
         return (_post_bucket(self._key, channel or self._options.channel, self._options.rate),)
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
         body = payload(message, self._options) | {"channel": channel or self._options.channel}
         if thread and thread.get("ts"):
             body |= {"channel": thread.get("channel") or body["channel"], "thread_ts": thread["ts"]}
@@ -383,7 +385,9 @@ class Webhook:
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (_post_bucket(self._key, None, self._options.rate),)
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
         # Not by slack_sdk, which adds nothing here but a tenth of what a message costs, and logs addresses.
         answer = await ask(
             self._session,

@@ -154,7 +154,9 @@ class Bot:
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)
 
-    async def send(self, message: Message, *, channel: str | None, thread: Receipt | None) -> Receipt:
+    async def send(
+        self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
+    ) -> Receipt:
         body = payload(message, self._options)
         if channel is not None:
             body["roomId"] = _known_room(channel)
