@@ -273,6 +273,8 @@ _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
 _DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
+_TEAMS_ID = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WEBEX_ID = re.compile(r"[\w.+'-]{1,64}@[A-Za-z0-9.-]{1,190}|[A-Za-z0-9_=-]{20,200}", re.ASCII)
 
 
@@ -299,7 +301,16 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
         hint = "write the number (80351110224678912): in Discord, right-click the person, Copy User ID (Developer Mode)"
         reader.error(node, path, f"'{short(text)}' is no Discord ID, {hint}; &NUMBER is a role")
         return False
+    if chat == "teams" and not _TEAMS_ID.fullmatch(text):
+        hint = "write the name with which the person signs in (octocat@acme.example), or the object id"
+        reader.error(node, path, f"'{short(text)}' is no Teams id, {hint}")
+        return False
     if chat == "webex" and not _WEBEX_ID.fullmatch(text):
-        reader.error(node, path, f"'{short(text)}' is nobody in Webex, write the person's e-mail address or id")
+        reader.error(
+            node, path, f"'{short(text)}' is nobody in Webex, write the e-mail address or the id (Y2lzY29z...)"
+        )
+        return False
+    if chat in ("mattermost", "rocketchat") and not _USER_NAME.fullmatch(text):
+        reader.error(node, path, f"'{short(text)}' is no user name, write it as in the profile, without the @: octocat")
         return False
     return True
