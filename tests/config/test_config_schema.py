@@ -24,6 +24,9 @@ NAMES = ("GITHUB_WEBHOOK_SECRET", "CIRRUS_WEBHOOK_SECRET", "SLACK_BOT_TOKEN", "N
 ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "SLACK_WEBHOOK_URL": "https://hooks.example/T1",
     "WEBEX_BOT_TOKEN": "made-up-token",
+    "MATTERMOST_BOT_TOKEN": "made-up-token",
+    "MATTERMOST_WEBHOOK_URL": "https://hooks.example/hooks/madeup",
+    "ROCKETCHAT_TOKEN": "made-up-token",
     "SMTP_URL": "smtps://bridge%40example.com:made-up@mail.example.com",
     "TEAMS_WORKFLOW_URL": "https://hooks.example/workflows/1",
     "GOOGLE_CHAT_WEBHOOK_URL": "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=made-up&token=made-up",

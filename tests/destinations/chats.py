@@ -119,6 +119,7 @@ CHATS = [
         strange=mattermost_reader.STRANGE,
         can_edit=True,
         can_thread=True,
+        once=True,
         lacks=frozenset({"edit lost"}),  # an edit is a PUT, which aiohttp itself repeats
     ),
     Chat(
