@@ -113,6 +113,15 @@ class GroupCommit:
             self._turning = self._loop.call_soon(self._turn)  # after all that the loop has at hand: they go together
         return await job.future  # type: ignore[no-any-return]
 
+    def ask(self, question: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Return the answer as of the last transaction; False when nothing can be asked."""
+        if self._db is None or self._closed:
+            return False
+        try:
+            return question(self._db)
+        except sqlite3.Error:
+            return False
+
     async def close(self) -> None:
         """Do what waits, and let go of the file."""
         self._closed = True  # nothing may queue up behind the end: nobody would answer it

@@ -12,7 +12,7 @@ from bridge import codec
 from bridge.event import Target
 from bridge.observe import log
 from bridge.store import rows
-from bridge.store._sqlite_memory import Memory
+from bridge.store._sqlite_memory import Hands, Memory
 from bridge.store.base import Claimed, Settlement
 
 # A delivery is claimed when it is due and the oldest that waits in its lane: deliveries of a run never overtake.
@@ -28,6 +28,7 @@ EXPIRE = """
     UPDATE deliveries SET state = 'pending', leased_until = NULL, unsure = 1
     WHERE destination = ? AND state = 'sending' AND (leased_until < ? OR leased_until > ?)
 """
+LEASES = "SELECT id, leased_until FROM deliveries WHERE destination = ? AND state = 'sending'"
 REDATE = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ?"
 END_LEASES = """
     UPDATE deliveries SET leased_until = ?1, due_at = min(due_at, ?1)
@@ -36,6 +37,9 @@ END_LEASES = """
 HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND attempts > 0"
 BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = f"SELECT {rows.CLAIM_COLUMNS} FROM deliveries WHERE id = ?"  # noqa: S608 - made of our own words
+SENDING = """
+    SELECT lane, run_key, target, live, leased_until, destination FROM deliveries WHERE id = ? AND state = 'sending'
+"""
 # Said twice, `state IN ...` lets SQLite see that the index of lanes, which is a partial one, has them all.
 LATER = """
     SELECT target FROM deliveries
@@ -49,6 +53,7 @@ FOLD = """
 """
 # What is due already and was not claimed waits for the one before it in its lane, or for a free hand.
 NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE destination = ? AND state = 'pending' AND due_at > ?"
+WAITS = "SELECT 1 FROM deliveries WHERE destination = ? AND state = 'pending' LIMIT 1"
 NEXT_LEASE = "SELECT min(leased_until) FROM deliveries WHERE destination = ? AND state = 'sending'"
 PLACE = """
     INSERT INTO places (key, receipt, shown, updated_at) VALUES (?, ?, ?, ?)
@@ -67,11 +72,16 @@ def claim(
     at = now.timestamp()
     never = at + rows.LONGEST_DELAY.total_seconds()
     until = now + lease
-    db.execute(EXPIRE, (destination, at, max(never, until.timestamp())))
+    hands = memory.hands
+    _expire(db, hands, destination, at, max(never, until.timestamp()))
+    if hands.idle(destination):
+        return []
     found = db.execute(CLAIM, (destination, at, never, limit)).fetchall()
     claimed = []
     for (number,) in found:
         db.execute(LEASE, (until.timestamp(), number))
+        hands.wait(destination, -1)
+        hands.hold(destination, number, until.timestamp())
         try:
             claimed.append(_promised(db, replace(load(db, memory, number), leased_until=until)))
         except sqlite3.Error:
@@ -79,7 +89,17 @@ def claim(
         except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
             log.error("delivery.unreadable", delivery_id=f"d{number}", error=type(error).__name__)
             db.execute(BURY, (at, f"bridge cannot read it back ({type(error).__name__})", number))
+            hands.let_go(destination, number)
     return claimed
+
+
+def _expire(db: sqlite3.Connection, hands: Hands, destination: str, first: float, last: float) -> None:
+    """Make pending again, as unsure, what has been leased for too long, or by a clock that is far ahead."""
+    if not hands.overdue(destination, first, last):
+        return
+    if db.execute(EXPIRE, (destination, first, last)).rowcount:
+        hands.forget(destination)
+    hands.are_held(destination, db.execute(LEASES, (destination,)))
 
 
 def _promised(db: sqlite3.Connection, claimed: Claimed) -> Claimed:
@@ -117,17 +137,18 @@ def _thread(run_key: str, target: Target) -> str:
     return rows.thread_place(run_key, target.destination, target.channel)
 
 
-def settle(db: sqlite3.Connection, settlement: Settlement) -> None:
+def settle(db: sqlite3.Connection, memory: Memory, settlement: Settlement) -> None:
     number = rows.number(settlement.id)
-    row = db.execute(
-        "SELECT lane, run_key, target, live, leased_until FROM deliveries WHERE id = ? AND state = 'sending'", (number,)
-    ).fetchone()
+    row = db.execute(SENDING, (number,)).fetchone()
     held = settlement.leased_until
     if row is None or (held is not None and held.timestamp() != row[4]):
         return  # the lease was lost: the word of him who holds it, or has settled it, counts
-    lane, run_key, target_text, live, _ = row
+    lane, run_key, target_text, live, _, destination = row
     at = settlement.at.timestamp()
     waits = settlement.state == "pending"
+    memory.hands.let_go(destination, number)
+    if waits:
+        memory.hands.wait(destination, 1)
     db.execute(
         "UPDATE deliveries SET state = ?, leased_until = NULL, due_at = coalesce(?, due_at), settled_at = ?, text = ?, "
         "attempts = attempts + ?, tries = tries + 1, plain = plain OR ?, sent = coalesce(?, sent), "
@@ -163,10 +184,11 @@ def settle(db: sqlite3.Connection, settlement: Settlement) -> None:
             db.execute(PLACE, (message, receipt, settlement.shown or 0, at))
         db.execute(ROOT, (thread, receipt, at))
     if live and settlement.shown is not None:
-        db.execute(FOLD, (at, f"shown by {settlement.id}", lane, target.key, number, settlement.shown))
+        folded = db.execute(FOLD, (at, f"shown by {settlement.id}", lane, target.key, number, settlement.shown))
+        memory.hands.wait(destination, -folded.rowcount)
 
 
-def replay(db: sqlite3.Connection, number: int, now: datetime) -> tuple[str, str] | None:
+def replay(db: sqlite3.Connection, memory: Memory, number: int, now: datetime) -> tuple[str, str] | None:
     """Owe a settled delivery again, as a new one, so that what was tried stays to be seen."""
     row = db.execute(
         "SELECT event_id, lane, run_key, destination, message, target, live, version, state FROM deliveries "
@@ -181,6 +203,7 @@ def replay(db: sqlite3.Connection, number: int, now: datetime) -> tuple[str, str
         "created_at, replayed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, 1)",
         (*row[:8], at, at),
     )
+    memory.hands.wait(row[3], 1)
     if row[8] in ("dead", "dropped"):
         db.execute(
             "UPDATE deliveries SET state = 'folded', text = text || ? WHERE id = ?",
@@ -189,8 +212,9 @@ def replay(db: sqlite3.Connection, number: int, now: datetime) -> tuple[str, str
     return f"d{cursor.lastrowid}", row[3]
 
 
-def bury(db: sqlite3.Connection, known: Sequence[str], before: datetime, now: datetime) -> int:
+def bury(db: sqlite3.Connection, memory: Memory, known: Sequence[str], before: datetime, now: datetime) -> int:
     marks = ", ".join("?" * len(known))
+    memory.hands.clear()
     return db.execute(
         "UPDATE deliveries SET state = 'dead', settled_at = ?, "  # noqa: S608
         "text = 'the configuration has no destination of this name any more' "
@@ -203,13 +227,19 @@ def hasten(db: sqlite3.Connection, destination: str, now: datetime) -> None:
     db.execute(HASTEN, (now.timestamp(), destination, now.timestamp()))
 
 
-def redate(db: sqlite3.Connection, destination: str, now: datetime, lease: timedelta) -> None:
+def redate(db: sqlite3.Connection, memory: Memory, destination: str, now: datetime, lease: timedelta) -> None:
     at = now.timestamp()
+    memory.hands.forget(destination)
     db.execute(REDATE, (at, destination, at))
     db.execute(END_LEASES, (at, destination, (now + lease).timestamp() + rows.CLOCKS_DIFFER.total_seconds()))
 
 
-def next_due(db: sqlite3.Connection, destination: str, now: datetime) -> datetime | None:
-    asked = ((NEXT_DUE, (destination, now.timestamp())), (NEXT_LEASE, (destination,)))
-    found = [value for query, given in asked if (value := db.execute(query, given).fetchone()[0]) is not None]
-    return rows.moment(min(found)) if found else None
+def next_due(db: sqlite3.Connection, memory: Memory, destination: str, now: datetime) -> datetime | None:
+    at = now.timestamp()
+    due = None
+    if not memory.hands.idle(destination):
+        due = db.execute(NEXT_DUE, (destination, at)).fetchone()[0]
+        if due is None and db.execute(WAITS, (destination,)).fetchone() is None:
+            memory.hands.none_waits(destination)
+    (ends,) = db.execute(NEXT_LEASE, (destination,)).fetchone()
+    return rows.moment(min(filter(None, (due, ends)))) if due or ends else None

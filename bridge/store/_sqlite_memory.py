@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from bridge import codec
@@ -55,6 +56,7 @@ class Memory:
         self.runs: Newest[Run] = Newest()
         self.tracks: Newest[Track] = Newest()
         self.events: Newest[Event] = Newest()
+        self.hands = Hands()
         self._version = -1
         self._last_event = 0
         self._events: list[Values] = []
@@ -65,19 +67,24 @@ class Memory:
 
     def begin(self, db: sqlite3.Connection) -> None:
         """A transaction begins: is what is remembered still true?"""
-        version = db.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._version:
+        if self.still_true(db):
             return
         self.forget()
+        version = db.execute("PRAGMA data_version").fetchone()[0]
         row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
         self._last_event = row[0] if row else 0
         self._version = version
+
+    def still_true(self, db: sqlite3.Connection) -> bool:
+        """Return whether nobody else has written since; also between two transactions."""
+        return bool(db.execute("PRAGMA data_version").fetchone()[0] == self._version)
 
     def forget(self) -> None:
         self._version = -1
         for kept in (self.runs, self.tracks, self.events, self._events, self._seen, self._runs, self._tracks):
             kept.clear()
         self._owed.clear()
+        self.hands.clear()
 
     def flush(self, db: sqlite3.Connection) -> None:
         """Write what is still to be written, also before anything else is asked or changed in this transaction."""
@@ -120,8 +127,9 @@ class Memory:
         self.tracks.put(track.key, track)
         self._tracks[track.key] = (track.key, text, at)
 
-    def owe(self, row: Values) -> None:
+    def owe(self, destination: str, row: Values) -> None:
         self._owed.append(row)
+        self.hands.wait(destination, 1)
 
     def run(self, db: sqlite3.Connection, key: str) -> Run | None:
         run = self.runs.get(key)
@@ -148,6 +156,57 @@ class Memory:
             event = rows.event(text, number)
             self.events.put(number, event)
         return event
+
+
+class Hands:
+    """How many deliveries wait for each destination, and which ones are being sent. What is not there is not known.
+
+    So nobody is asked for what is due where nothing waits, nor for leases that have ended where none has.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, int] = {}
+        self._held: dict[str, dict[int, float]] = {}  # until when, by the delivery's number
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._held.clear()
+
+    def forget(self, destination: str) -> None:
+        self._waiting.pop(destination, None)
+        self._held.pop(destination, None)
+
+    def wait(self, destination: str, number: int) -> None:
+        """So many more wait than before, or fewer."""
+        if destination in self._waiting:
+            self._waiting[destination] += number
+
+    def none_waits(self, destination: str) -> None:
+        self._waiting[destination] = 0
+
+    def are_held(self, destination: str, held: Iterable[tuple[int, float]]) -> None:
+        """Exactly these are being sent."""
+        self._held[destination] = dict(held)
+
+    def hold(self, destination: str, number: int, until: float) -> None:
+        if destination in self._held:
+            self._held[destination][number] = until
+
+    def let_go(self, destination: str, number: int) -> None:
+        self._held.get(destination, {}).pop(number, None)
+
+    def overdue(self, destination: str, first: float, last: float) -> bool:
+        """Return whether a lease may lie outside of these moments."""
+        held = self._held.get(destination)
+        return held is None or any(not first <= until <= last for until in held.values())
+
+    def idle(self, destination: str) -> bool:
+        """Return whether certainly nothing waits, and all that is being sent is known."""
+        return self._waiting.get(destination) == 0 and destination in self._held
+
+    def next_end(self, destination: str) -> float | None:
+        """Return when the first known lease ends."""
+        return min(self._held.get(destination, {}).values(), default=None)
 
 
 class Newest(dict[Any, T]):

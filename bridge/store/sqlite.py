@@ -149,7 +149,8 @@ class SqliteStore:
             run_key, version = (run.key, run.version) if run else (None, 0)
             lane = rows.lane(run_key, number, target.destination)
             self._memory.owe(
-                (number, lane, run_key, target.destination, target.key, text, int(target.live), version, at, at)
+                target.destination,
+                (number, lane, run_key, target.destination, target.key, text, int(target.live), version, at, at),
             )
 
     async def route_stuck(self, decider: Decider) -> int:
@@ -182,6 +183,8 @@ class SqliteStore:
     async def claim(
         self, destination: str, now: datetime, lease: timedelta, limit: int, *, durable: bool = False
     ) -> list[Claimed]:
+        if self._rests(destination, now, lease):
+            return []
         found = await self._write(
             lambda db: delivering.claim(db, self._memory, destination, now, lease, limit), durable=False
         )
@@ -190,7 +193,7 @@ class SqliteStore:
         return found
 
     async def settle(self, settlement: Settlement) -> None:
-        await self._write(lambda db: delivering.settle(db, settlement), durable=False)
+        await self._write(lambda db: delivering.settle(db, self._memory, settlement), durable=False)
 
     async def reload(self, claimed: Claimed) -> Claimed:
         found = await self._write(lambda db: delivering.load(db, self._memory, rows.number(claimed.id)), durable=False)
@@ -200,15 +203,30 @@ class SqliteStore:
         await self._write(lambda db: delivering.hasten(db, destination, now))
 
     async def redate(self, destination: str, now: datetime, lease: timedelta) -> None:
-        await self._write(lambda db: delivering.redate(db, destination, now, lease))
+        await self._write(lambda db: delivering.redate(db, self._memory, destination, now, lease))
 
     async def next_due(self, destination: str, now: datetime) -> datetime | None:
+        hands = self._memory.hands
+        if self._commit.ask(self._memory.still_true) and hands.idle(destination):
+            end = hands.next_end(destination)
+            return rows.moment(end) if end is not None else None
         # A thread to read in would take ten times as long.
-        return await self._write(lambda db: delivering.next_due(db, destination, now), durable=False)
+        return await self._write(lambda db: delivering.next_due(db, self._memory, destination, now), durable=False)
+
+    def _rests(self, destination: str, now: datetime, lease: timedelta) -> bool:
+        """Return whether certainly nothing waits, and no lease has ended: then there is nothing to ask the file for."""
+        first, last = now.timestamp(), (now + max(lease, rows.LONGEST_DELAY)).timestamp()
+        hands = self._memory.hands
+        idle = hands.idle(destination) and not hands.overdue(destination, first, last)
+        return idle and self._commit.ask(self._memory.still_true)
 
     async def replay(self, delivery_ids: Sequence[str], now: datetime) -> list[str]:
         def write(db: sqlite3.Connection) -> list[tuple[str, str]]:
-            return [row for item in delivery_ids if (row := delivering.replay(db, rows.number(item), now)) is not None]
+            return [
+                row
+                for item in delivery_ids
+                if (row := delivering.replay(db, self._memory, rows.number(item), now)) is not None
+            ]
 
         done = await self._write(write)
         for _, destination in done:
@@ -278,7 +296,7 @@ class SqliteStore:
     # -- forgetting ----------------------------------------------------------------------------------------------------
 
     async def bury(self, known: Sequence[str], before: datetime, now: datetime) -> int:
-        return await self._write(lambda db: delivering.bury(db, known, before, now))
+        return await self._write(lambda db: delivering.bury(db, self._memory, known, before, now))
 
     async def purge(self, before: datetime, limit: int = 500) -> int:
         """Forget what was settled before `before`, at most `limit` rows of each kind; return how many rows went."""
