@@ -68,27 +68,53 @@ class DestinationModule(Protocol):
 
 DESTINATIONS: Registry[DestinationModule] = Registry(
     __name__,
+    "apprise",
     "console",
     "discord",
+    "email",
+    "google_chat",
+    "matrix",
     "mattermost",
+    "rocketchat",
     "slack",
     "teams",
+    "telegram",
     "webex",
     "webhook",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
-    from bridge.destinations import console, discord, mattermost, slack, teams, webex, webhook
-
-    _FORM: list[DestinationModule] = [
+    from bridge.destinations import (
+        apprise,
         console,
         discord,
+        email,
+        google_chat,
+        matrix,
         mattermost,
+        rocketchat,
         slack,
         teams,
+        telegram,
+        webex,
+        webhook,
+    )
+
+    _FORM: list[DestinationModule] = [
+        apprise,
+        console,
+        discord,
+        email,
+        google_chat,
+        matrix,
+        mattermost,
+        rocketchat,
+        slack,
+        teams,
+        telegram,
         webex,
         webhook,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("rocketchat google_chat telegram matrix zulip email apprise".split())
+PLANNED = frozenset("zulip".split())

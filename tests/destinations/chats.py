@@ -13,13 +13,22 @@ from bridge.destinations import DESTINATIONS, console
 from bridge.destinations.base import DestinationOptions
 from bridge.message import Message
 from tests.fakes import (
+    apprise,
+    apprise_reader,
     discord_reader,
     discord_validator,
+    google_chat_reader,
+    google_chat_validator,
+    mail,
+    mail_reader,
     mattermost_reader,
+    rocketchat,
+    rocketchat_reader,
     slack_reader,
     slack_validator,
     teams_reader,
     teams_validator,
+    telegram_reader,
     terminal_reader,
     webex,
     webex_reader,
@@ -28,12 +37,14 @@ from tests.fakes import (
     webhook_validator,
 )
 from tests.fakes.discord import FakeDiscord
+from tests.fakes.google_chat import FakeGoogleChat
 from tests.fakes.mattermost import CHANNEL as MATTERMOST_CHANNEL
 from tests.fakes.mattermost import TOKEN as MATTERMOST_TOKEN
 from tests.fakes.mattermost import FakeMattermost
 from tests.fakes.mattermost import check as check_mattermost
 from tests.fakes.slack import TOKEN, FakeSlack
 from tests.fakes.teams import FakeTeams
+from tests.fakes.telegram import FakeTelegram
 from tests.fakes.terminal import FakeTerminal
 from tests.fakes.webex import FakeWebex
 
@@ -82,6 +93,20 @@ EVERYTHING = frozenset({"*"})
 
 CHATS = [
     Chat(
+        name="apprise",
+        type="apprise",
+        fake=apprise.FakeApprise,
+        options=lambda fake: {"url": fake.url},
+        person="octocat",
+        form=apprise_reader.form,
+        effects=apprise_reader.effects,
+        check=apprise.check,
+        strange=apprise_reader.STRANGE,
+        can_edit=False,
+        can_thread=False,
+        lacks=frozenset({"failed with 200", "HTML with 200"}),  # Apprise's plugin for JSON takes any 200
+    ),
+    Chat(
         name="console",
         type="console",
         fake=FakeTerminal,
@@ -108,6 +133,22 @@ CHATS = [
         can_thread=False,
     ),
     Chat(
+        name="google_chat",
+        type="google_chat",
+        fake=FakeGoogleChat,
+        options=lambda fake: {"url": fake.url},
+        person="123456789012345678901",
+        form=google_chat_reader.form,
+        effects=google_chat_reader.effects,
+        check=google_chat_validator.check,
+        strange=google_chat_reader.STRANGE,
+        can_edit=False,
+        can_thread=True,
+        once=True,
+        # A thread that is gone is opened anew by itself; and beside an answer, a run's end is a post of its own.
+        lacks=frozenset({"thread gone", "thread"}),
+    ),
+    Chat(
         name="mattermost",
         type="mattermost",
         fake=FakeMattermost,
@@ -131,6 +172,39 @@ CHATS = [
         form=mattermost_reader.form,
         effects=mattermost_reader.effects,
         check=check_mattermost,
+        looks=False,
+        can_edit=False,
+        can_thread=False,
+    ),
+    Chat(
+        name="rocketchat",
+        type="rocketchat",
+        fake=rocketchat.FakeRocketChat,
+        options=lambda fake: {
+            "site": fake.base,
+            "token": rocketchat.TOKEN,
+            "user_id": rocketchat.USER,
+            "channel": rocketchat.ROOM,
+        },
+        person="octocat",
+        form=rocketchat_reader.form,
+        effects=rocketchat_reader.effects,
+        check=rocketchat.check,
+        strange=rocketchat_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+        once=True,
+        asks_more=True,  # whether a message that was refused is there, and the first one of a thread
+    ),
+    Chat(
+        name="rocketchat-webhook",
+        type="rocketchat",
+        fake=rocketchat.FakeRocketChat,
+        options=lambda fake: {"url": fake.webhook_url},
+        person="octocat",
+        form=rocketchat_reader.form,
+        effects=rocketchat_reader.effects,
+        check=rocketchat.check,
         looks=False,
         can_edit=False,
         can_thread=False,
@@ -174,6 +248,19 @@ CHATS = [
         can_thread=False,
     ),
     Chat(
+        name="telegram",
+        type="telegram",
+        fake=FakeTelegram,
+        options=lambda fake: fake.options,
+        person="5550123",
+        form=telegram_reader.form,
+        effects=telegram_reader.effects,
+        check=telegram_reader.check,
+        strange=telegram_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+    ),
+    Chat(
         name="webex",
         type="webex",
         fake=FakeWebex,
@@ -215,5 +302,21 @@ CHATS = [
         can_thread=False,
         once=True,
         lacks=frozenset({"failed with 200", "HTML with 200"}),
+    ),
+    Chat(
+        name="email",
+        type="email",
+        fake=mail.FakeMail,
+        options=lambda fake: {"smtp_url": fake.smtp_url, "from": mail.SENDER, "to": mail.TEAM},
+        person="octocat@example.com",
+        form=mail_reader.form,
+        effects=mail_reader.effects,
+        check=mail.check,
+        strange=mail_reader.STRANGE,
+        can_edit=False,
+        can_thread=False,
+        once=True,  # a mailbox shows a Message-ID once
+        # It is no HTTP.
+        lacks=frozenset({"failed with 200", "HTML with 200", "HTML with 502", "500 without a word", "redirect"}),
     ),
 ]
