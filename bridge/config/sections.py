@@ -274,7 +274,9 @@ CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNE
 _SLACK_ID = frozenset("UWS")
 _DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
 _TEAMS_ID = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MATRIX_ID = re.compile(r"@[\w.=/+-]{1,120}:[A-Za-z0-9.-]{1,120}(?::[0-9]{1,5})?", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TELEGRAM_ID = re.compile(r"@[A-Za-z][A-Za-z0-9_]{3,31}|[1-9][0-9]{0,19}")
 _WEBEX_ID = re.compile(r"[\w.+'-]{1,64}@[A-Za-z0-9.-]{1,190}|[A-Za-z0-9_=-]{20,200}", re.ASCII)
 
 
@@ -304,6 +306,18 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
     if chat == "teams" and not _TEAMS_ID.fullmatch(text):
         hint = "write the name with which the person signs in (octocat@acme.example), or the object id"
         reader.error(node, path, f"'{short(text)}' is no Teams id, {hint}")
+        return False
+    if chat == "telegram" and not _TELEGRAM_ID.fullmatch(text):
+        hint = 'write the user name, "@octocat", or for somebody without one the number, in quotes'
+        reader.error(node, path, f"'{short(text)}' is no Telegram id, {hint}")
+        return False
+    if chat == "matrix" and not _MATRIX_ID.fullmatch(text):
+        hint = 'write the whole ID in quotes, "@octocat:example.org": it is in the person\'s profile'
+        reader.error(node, path, f"'{short(text)}' is no Matrix ID, {hint}")
+        return False
+    if chat == "telegram" and not _TELEGRAM_ID.fullmatch(text):
+        hint = 'write the user name, "@octocat", or for somebody without one the number, in quotes'
+        reader.error(node, path, f"'{short(text)}' is no Telegram id, {hint}")
         return False
     if chat == "webex" and not _WEBEX_ID.fullmatch(text):
         reader.error(

@@ -32,6 +32,7 @@ ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "GOOGLE_CHAT_WEBHOOK_URL": "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=made-up&token=made-up",
     "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "APPRISE_URL": "json://127.0.0.1/made-up",
+    "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "WEBHOOK_SIGNING_SECRET": "whsec_bWFkZSB1cCBmb3IgdGVzdHMsIDMyIGJ5dGVzIQ==",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
 }

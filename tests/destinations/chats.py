@@ -21,6 +21,8 @@ from tests.fakes import (
     google_chat_validator,
     mail,
     mail_reader,
+    matrix_reader,
+    matrix_validator,
     mattermost_reader,
     rocketchat,
     rocketchat_reader,
@@ -38,6 +40,9 @@ from tests.fakes import (
 )
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.google_chat import FakeGoogleChat
+from tests.fakes.matrix import ROOM as MATRIX_ROOM
+from tests.fakes.matrix import TOKEN as MATRIX_TOKEN
+from tests.fakes.matrix import FakeMatrix
 from tests.fakes.mattermost import CHANNEL as MATTERMOST_CHANNEL
 from tests.fakes.mattermost import TOKEN as MATTERMOST_TOKEN
 from tests.fakes.mattermost import FakeMattermost
@@ -147,6 +152,21 @@ CHATS = [
         once=True,
         # A thread that is gone is opened anew by itself; and beside an answer, a run's end is a post of its own.
         lacks=frozenset({"thread gone", "thread"}),
+    ),
+    Chat(
+        name="matrix",
+        type="matrix",
+        fake=FakeMatrix,
+        options=lambda fake: {"homeserver": fake.url, "token": MATRIX_TOKEN, "room": MATRIX_ROOM},
+        person="@octocat:example.org",
+        form=matrix_reader.form,
+        effects=matrix_reader.effects,
+        check=matrix_validator.check,
+        strange=matrix_reader.STRANGE,
+        can_edit=True,
+        can_thread=True,
+        once=True,
+        asks_more=True,
     ),
     Chat(
         name="mattermost",
