@@ -273,6 +273,7 @@ _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
 _DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
+_GOOGLE_ID = re.compile(r"[1-9][0-9]{4,29}")
 _TEAMS_ID = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MATRIX_ID = re.compile(r"@[\w.=/+-]{1,120}:[A-Za-z0-9.-]{1,120}(?::[0-9]{1,5})?", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -302,6 +303,10 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
     if chat == "discord" and not _DISCORD_ID.fullmatch(text):
         hint = "write the number (80351110224678912): in Discord, right-click the person, Copy User ID (Developer Mode)"
         reader.error(node, path, f"'{short(text)}' is no Discord ID, {hint}; &NUMBER is a role")
+        return False
+    if chat == "google_chat" and not _GOOGLE_ID.fullmatch(text):
+        hint = "write the number (123456789012345678901) that the People API gives for people/me"
+        reader.error(node, path, f"'{short(text)}' is no Google Chat id, {hint}")
         return False
     if chat == "teams" and not _TEAMS_ID.fullmatch(text):
         hint = "write the name with which the person signs in (octocat@acme.example), or the object id"
