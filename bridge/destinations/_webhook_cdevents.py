@@ -10,10 +10,12 @@ https://github.com/cdevents/spec/blob/main/cloudevents-binding.md
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from bridge import codec
 from bridge.codec import web_url
 from bridge.destinations import _webhook_event
 from bridge.destinations._plain import tidy
@@ -41,7 +43,7 @@ def build(message: Message) -> dict[str, Any]:
         return _cloud("message", "dev.cdeventsx.bridge-message.sent.0.1.0", _BEGINNING, {"id": "message"}, {}, known)
     type_, subject, content = _said(event)
     at = event.changed_at or event.finished_at or event.received_at or _BEGINNING
-    return _cloud(_webhook_event.identity(event), type_, at, subject, content, known, event.source)
+    return _cloud(_key(event), type_, at, subject, content, known, event.source)
 
 
 def _cloud(
@@ -71,6 +73,13 @@ def _cloud(
             "customDataContentType": "application/json",
         },
     }
+
+
+def _key(event: Event) -> str:
+    """The same for this news of this event however often it is sent; ids of events alone begin again in a new database."""
+    at = event.received_at.isoformat() if event.received_at else ""
+    parts = (event.source, event.id, at, event.run.attempt if event.run else None, event.status.value)
+    return hashlib.sha256(codec.dump(parts)).hexdigest()[:32]
 
 
 def _said(event: Event) -> tuple[str, dict[str, str], dict[str, Any]]:

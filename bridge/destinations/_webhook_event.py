@@ -6,13 +6,12 @@ Never talks, and never grows beyond what Standard Webhooks advises (20 kB): list
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from bridge import codec
 from bridge.codec import web_url
 from bridge.destinations import _plain
-from bridge.event import Event, Task
+from bridge.event import Task
 from bridge.message import Message, shorten
 
 LARGEST = 20_000  # bytes
@@ -41,14 +40,6 @@ def data(message: Message) -> dict[str, Any]:
         whole[name] = whole.get(name, [])[:500]
     found: dict[str, Any] = _fit(whole, _WORDS) | {"text": shorten(_plain.tidy(text), _TEXT)}
     return found if message.event is not None else {name: found[name] for name in ("text", "mentions")}
-
-
-def identity(event: Event, *more: str) -> str:
-    """Return a name for this news of this event, the same however often it is sent and on whatever machine."""
-    at = event.received_at.isoformat() if event.received_at else ""
-    attempt = str(event.run.attempt) if event.run else ""
-    parts = (event.source, event.id or "", at, attempt, event.status.value, *more)
-    return hashlib.sha256(codec.dump(parts)).hexdigest()[:32]
 
 
 def bounded(body: dict[str, Any]) -> dict[str, Any]:

@@ -171,7 +171,11 @@ class Webhook:
         return Health(None, f"somebody answers there (HTTP {answer.status}); only a message shows whether it is taken")
 
     def _id(self, message: Message, key: str | None) -> str:
-        """The same for every try of one message, and another one for what is told later of the same run."""
-        if message.event is None:
-            return "msg_" + secrets.token_hex(16)
-        return "msg_" + _webhook_event.identity(message.event, self.name, key or "")
+        """The same for every try of one message, and another one where a late try tells what has come of the run since.
+
+        A receiver that has the first would else pass over the second, which is all that it gets.
+        """
+        event = message.event
+        attempt = event.run.attempt if event and event.run else None
+        told = (self.name, key or secrets.token_hex(16), event.status.value if event else "", attempt)
+        return "msg_" + hashlib.sha256(codec.dump(told)).hexdigest()[:32]

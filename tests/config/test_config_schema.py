@@ -26,6 +26,7 @@ ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "WEBEX_BOT_TOKEN": "made-up-token",
     "MATTERMOST_BOT_TOKEN": "made-up-token",
     "MATTERMOST_WEBHOOK_URL": "https://hooks.example/hooks/madeup",
+    "MATRIX_TOKEN": "made-up-token",
     "ROCKETCHAT_TOKEN": "made-up-token",
     "SMTP_URL": "smtps://bridge%40example.com:made-up@mail.example.com",
     "TEAMS_WORKFLOW_URL": "https://hooks.example/workflows/1",
@@ -33,6 +34,7 @@ ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "APPRISE_URL": "json://127.0.0.1/made-up",
     "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
+    "RECEIVER_URL": "https://ci.example.com/bridge",
     "WEBHOOK_SIGNING_SECRET": "whsec_bWFkZSB1cCBmb3IgdGVzdHMsIDMyIGJ5dGVzIQ==",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
 }
