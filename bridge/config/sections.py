@@ -320,10 +320,6 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
         hint = 'write the whole ID in quotes, "@octocat:example.org": it is in the person\'s profile'
         reader.error(node, path, f"'{short(text)}' is no Matrix ID, {hint}")
         return False
-    if chat == "telegram" and not _TELEGRAM_ID.fullmatch(text):
-        hint = 'write the user name, "@octocat", or for somebody without one the number, in quotes'
-        reader.error(node, path, f"'{short(text)}' is no Telegram id, {hint}")
-        return False
     if chat == "webex" and not _WEBEX_ID.fullmatch(text):
         reader.error(
             node, path, f"'{short(text)}' is nobody in Webex, write the e-mail address or the id (Y2lzY29z...)"
