@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.event import Identity, Inbound
-from bridge.receive import Read, arrival_of
-from tests.events import NINE
+from bridge.receive import MAY_TELL_SECRETS, Read, arrival_of
+from tests.events import NINE, run_event
 
 
 def kept(body: bytes) -> bytes:
@@ -49,3 +49,9 @@ def test_all_else_is_kept_as_it_came(body: bytes) -> None:
 def test_a_body_that_breaks_off_in_its_secret_keeps_none_of_it() -> None:
     assert kept(b'{"secret": "s3cr') == b'{"secret": "***'
     assert kept(b'{"secret": "s3cr\\') == b'{"secret": "***\\'
+
+
+@pytest.mark.parametrize("name", sorted(MAY_TELL_SECRETS))
+def test_nor_when_it_can_be_read(name: str) -> None:
+    found = Read(Identity("1"), event=run_event("success").with_(type=name))
+    assert b"s3cret" not in arrival_of(Inbound(name, {}, b'{"secret": "s3cret"}', NINE), found).body
