@@ -76,7 +76,7 @@ def _cloud(
 
 
 def _key(event: Event) -> str:
-    """The same for this news of this event however often it is sent; ids of events alone begin again in a new database."""
+    """The same for this news however often it is sent. The ids of events alone begin again with a new database."""
     at = event.received_at.isoformat() if event.received_at else ""
     parts = (event.source, event.id, at, event.run.attempt if event.run else None, event.status.value)
     return hashlib.sha256(codec.dump(parts)).hexdigest()[:32]

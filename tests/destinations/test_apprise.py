@@ -7,10 +7,12 @@ import io
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from apprise.plugins.custom_json import NotifyJSON
 from pydantic import ValidationError
 
 from bridge.destinations import apprise
@@ -18,7 +20,7 @@ from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Tran
 from bridge.event import Status
 from bridge.message import Button, Message, Paragraph, Span
 from tests.fakes.apprise import FakeApprise, answers
-from tests.fakes.base import accepted_then_connection_lost, slow, status
+from tests.fakes.base import accepted_then_connection_lost, redirect, slow, status
 
 MESSAGE = Message(title=(Span("CI broke on main"),), body=(Paragraph((Span("octocat"),)),), status=Status.FAILURE)
 
@@ -53,7 +55,8 @@ async def test_a_title_alone_is_the_text(fake: FakeApprise) -> None:
     assert [one.body["body"] for one in fake.messages.values()] == ["CI broke", "…"]
 
 
-async def test_what_is_long_is_one_message_all_the_same(fake: FakeApprise) -> None:
+async def test_what_is_long_is_one_message_all_the_same(fake: FakeApprise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", 100)
     long = Message(title=(Span("x" * 999),), body=(Paragraph((Span("word " * 9_999),)),) * 99)
     await send(made(fake.url + "?overflow=split"), long)
     assert len(fake.calls) == 1
@@ -61,7 +64,7 @@ async def test_what_is_long_is_one_message_all_the_same(fake: FakeApprise) -> No
 
 @pytest.mark.parametrize("wish", ["retry=3&wait=0", "redirect=yes"])
 async def test_an_address_cannot_wish_for_another_try(fake: FakeApprise, wish: str) -> None:
-    fake.faults.append(status(502) if "retry" in wish else status(302))
+    fake.faults.append(status(502) if "retry" in wish else redirect())
     with pytest.raises(Transient):
         await send(made(f"{fake.url}?{wish}"))
     assert len(fake.calls) == 1
@@ -74,7 +77,19 @@ async def test_one_that_hangs_does_not_hold_the_next_one_up(fake: FakeApprise) -
     with pytest.raises(Unsure, match="may have arrived"):
         await send(place)
     await send(made(fake.url))
+    (hanging,) = place._threads
+    assert hanging.daemon, "bridge can end while it hangs"
+    hanging.join(2)
+    assert not hanging.is_alive(), "it gives up too"
     late.set()
+
+
+async def test_a_plugin_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(apprise, "_notify", lambda url, body, seconds: ended.wait(9))
+    with pytest.raises(Unsure, match=r"within 0\.05 s"):
+        await send(made("json://127.0.0.1/", timeout="0.05s"))
+    ended.set()
 
 
 async def test_threads_that_hang_are_counted(fake: FakeApprise, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ async def test_the_reference_library_takes_the_signature(fake: FakeWebhook, plac
     (posted,) = fake.messages.values()
     assert fake.invalid == []
     assert posted.body["data"]["change"] == "broken"
+    assert fake.calls[0].headers["Content-Type"] == "application/json"
 
 
 async def test_a_message_has_one_id_however_often_it_is_sent(fake: FakeWebhook, place: webhook.Webhook) -> None:
