@@ -517,6 +517,7 @@ class Courier:
                 "done",
                 now,
                 "edited" if edit else "delivered",
+                receipt.get("note", ""),
                 receipt=receipt,
                 shown=version if claimed.target.live else None,
                 seconds=seconds,
