@@ -87,9 +87,12 @@ async def test_one_that_hangs_does_not_hold_the_next_one_up(fake: FakeApprise) -
 async def test_a_plugin_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
     monkeypatch.setattr(apprise, "_notify", lambda url, body, seconds: ended.wait(9))
-    with pytest.raises(Unsure, match=r"within 0\.05 s"):
-        await send(made("json://127.0.0.1/", timeout="0.05s"))
-    ended.set()
+    place = made("json://127.0.0.1/", timeout="0.05s")
+    try:
+        with pytest.raises(Unsure, match=r"within 0\.05 s"):
+            await asyncio.wait_for(send(place), 2)
+    finally:
+        ended.set()
 
 
 async def test_threads_that_hang_are_counted(fake: FakeApprise, monkeypatch: pytest.MonkeyPatch) -> None:
