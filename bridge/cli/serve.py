@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    import asyncio  # 30 ms, and every command takes its options from here
 
 
 def config_option(command: Any) -> Any:
@@ -42,6 +44,8 @@ def serve(config_path: str | None, host: str, port: int, role: Any) -> None:
     """
     if hasattr(signal, "SIGHUP"):  # a reload asked for while it starts must not end it
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    import asyncio
+
     from bridge import app, config, observe
 
     loaded = config.load(config_path, os.environ)
@@ -72,6 +76,8 @@ def release(config_path: str | None) -> None:
 
     What a platform runs before a new version takes over: when it fails, the old version keeps running.
     """
+    import asyncio
+
     from bridge import config
     from bridge.render import Renderer
     from bridge.store import DEFAULT_URL, open_store
@@ -96,6 +102,7 @@ def release(config_path: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def doctor(config_path: str | None, *, as_json: bool) -> None:
     """Check each source and destination live, without posting: is the token valid, does the chat answer."""
+    import asyncio
     import json
 
     from bridge import config, observe
@@ -149,6 +156,8 @@ def demo(port: int, *, once: bool) -> None:
 
     Signed webhooks go through the real server and the real database into the terminal and a page. No account, no key.
     """
+    import asyncio
+
     from bridge import demo as story
 
     raise SystemExit(asyncio.run(story.run("127.0.0.1", port, once=once)))
