@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -181,6 +181,8 @@ def _option(field: FieldInfo) -> Schema:
 
 def _option_form(annotation: Any) -> Schema:
     """Return the form of a value by the type that the module gives it."""
+    if get_origin(annotation) in (list, tuple):
+        return TEXTS
     parts = {part for part in get_args(annotation) if part is not type(None)} or {annotation}
     if timedelta in parts:
         return keys.DURATION
