@@ -63,7 +63,7 @@ _LOOK_ALIKE = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "|": "∣", "$":
 # After a space, words that are joined by underscores stay: there no underscore begins anything.
 _SNAKE = re.compile(r"(?<![^\s(!:<])[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+(?![A-Za-z0-9_])")
 _PARTED = (
-    (re.compile(r":(?=//|[\w+.-]+:|$)"), f":{JOINER}"),  # an address; the name of an emoji
+    (re.compile(r":(?=//|[\w+.-]+:|[\w+.-]*$)"), f":{JOINER}"),  # an address; the name of an emoji
     (re.compile(r"(?<=\S)\.(?=[^\W\d_])"), f".{JOINER}"),  # a host
     (re.compile(r"(\d\.\d{1,3}\.\d{1,3})\.(?=\d)"), rf"\1.{JOINER}"),  # its number
     (re.compile(r"#(?=[\w.-])"), f"#{JOINER}"),  # a channel
