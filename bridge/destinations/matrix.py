@@ -157,7 +157,9 @@ def _judge_rest(status: int, code: str) -> DeliveryError:
 def _seconds(answer: Mapping[str, Any]) -> float | None:
     """The exact time to wait; the header beside it is in whole seconds."""
     given = answer.get("retry_after_ms")
-    return given / 1_000 if isinstance(given, int | float) and not isinstance(given, bool) else None
+    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 <= given <= 10**9:
+        return None
+    return given / 1_000
 
 
 # -- talking
