@@ -121,6 +121,13 @@ def test_everything_too_long_is_shortened_and_not_more_than_it_has_to_be(char: s
     assert "…</b></a>" in told(Paragraph(spans)), "what is cut is the text, never the markup"
 
 
+def test_a_text_is_worth_more_than_a_link_for_which_there_is_no_room() -> None:
+    items = tuple((Span(f"item{number}", link=f"https://x.example/{'a' * 1_500}"),) for number in range(20))
+    text = told(Bullets(items))
+    assert re.findall(r"item\d+", text) == [f"item{number}" for number in range(20)]
+    assert 4 < text.count("<a ") < 12
+
+
 def test_long_lists_say_how_many_are_left_out() -> None:
     assert told(Bullets(tuple((Span(str(number)),) for number in range(100)))).endswith("<br>• … and 70 more")
 
@@ -206,6 +213,7 @@ async def test_where_the_thread_is_gone_there_is_a_new_one(fake: FakeGoogleChat,
     await post(webhook, thread=root, key="d2-1")
     await post(webhook, thread={"thread": "../x"}, key="d3-1")
     assert [one.thread for one in fake.messages.values()] == [None, None]
+    assert "x" not in fake.calls[-1].body["thread"]["threadKey"]
 
 
 async def test_the_token_is_sent_to_the_letter(session: aiohttp.ClientSession) -> None:
@@ -311,6 +319,13 @@ def test_a_limit_holds_for_half_a_minute_where_nothing_is_said() -> None:
         judged = google_chat.judge(429, headers, None)
         assert isinstance(judged, RateLimited)
         assert judged.after == after
+
+
+async def test_a_limit_holds_for_the_space(fake: FakeGoogleChat, webhook: google_chat.Webhook) -> None:
+    fake.faults.append(fake.limited(2))
+    with pytest.raises(RateLimited) as caught:
+        await post(webhook)
+    assert [one.key for one in webhook.buckets(edit=False, channel=None)] == [caught.value.bucket]
 
 
 async def test_what_is_there_already_was_sent(fake: FakeGoogleChat, webhook: google_chat.Webhook) -> None:

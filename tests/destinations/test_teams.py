@@ -155,7 +155,7 @@ def test_a_card_is_never_too_large_however_it_is_written(char: str) -> None:
     spans = (Span(char * 50_000, link="https://x.example/1"),)
     body = (Paragraph(spans), Bullets((spans,) * 50), Code(char * 50_000))
     buttons = (Button(char * 200, "https://x.example/" + "a" * 900),) * 9
-    many = tuple(f"person{number}@{'a' * 60}.example" for number in range(99))
+    many = tuple(f"person{number}@{'.'.join(['a' * 60] * 8)}.example" for number in range(99))
     message = Message(
         title=spans, body=body, facts=((char * 99, spans),) * 40, footer=spans, buttons=buttons, mentions=many
     )
@@ -171,6 +171,13 @@ def test_the_last_facts_are_left_out_first() -> None:
     names = [one["inlines"][0]["text"] for one in built(Message(title=(Span("t"),), facts=facts))["body"][1:]]
     assert names == [f"n{number}: " for number in range(len(names))]
     assert 3 < len(names) < 12
+
+
+def test_a_text_is_worth_more_than_a_link_for_which_there_is_no_room() -> None:
+    items = tuple((Span(f"item{number}", link=f"https://x.example/{'a' * 1_500}"),) for number in range(20))
+    lines = built(Message(title=(), body=(Bullets(items),)))["body"][1:]
+    assert [one["inlines"][1]["text"] for one in lines] == [f"item{number}" for number in range(20)]
+    assert 6 < sum("selectAction" in one["inlines"][1] for one in lines) < 13
 
 
 def test_long_lists_say_how_many_are_left_out() -> None:
@@ -305,6 +312,13 @@ async def test_every_answer_has_its_class_and_none_tells_the_address(
 )
 def test_good_is_a_workflow_s_answer(http: int, headers: dict[str, str], answer: Any) -> None:
     assert teams.judge(http, headers, answer) is None
+
+
+async def test_a_limit_holds_for_the_workflow(fake: FakeTeams, workflow: teams.Workflow) -> None:
+    fake.faults.append(fake.limited(2))
+    with pytest.raises(RateLimited) as caught:
+        await post(workflow)
+    assert [one.key for one in workflow.buckets(edit=False, channel=None)] == [caught.value.bucket]
 
 
 def test_a_limit_waits_as_long_as_it_says() -> None:

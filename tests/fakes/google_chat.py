@@ -11,7 +11,7 @@ from tests.fakes import google_chat_validator
 from tests.fakes.base import Call, FakeChat, Fault, Posted, Reply
 
 PATH = "/v1/spaces/AAAAmadeup/messages"
-KEY, TOKEN = "made-up-key", "made-up_Secret%3D"
+KEY, TOKEN = "made-up-key", "made-up_Secret%2F%3D"
 ANEW = "REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
 
 
@@ -49,7 +49,7 @@ class FakeGoogleChat(FakeChat):
             return _refused(404, "NOT_FOUND")
         if call.query.get("key") != KEY:
             return Reply(400, _said(400, "INVALID_ARGUMENT", "API_KEY_INVALID"))
-        if call.query.get("token") != "made-up_Secret=":
+        if call.query.get("token") != "made-up_Secret/=":
             return _refused(403, "PERMISSION_DENIED")
         if call.method != "POST":
             return _refused(401, "UNAUTHENTICATED")
