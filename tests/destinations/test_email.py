@@ -371,7 +371,7 @@ async def test_check_offers_a_mail_and_takes_it_back() -> None:
         fake.refuses["b@example.com"] = "550 5.1.1 no"
         assert await place.check() == Health(False, "login valid, 1 of 2 recipients refused: no. 2 (550 5.1.1)")
         assert "app password" in (await made(fake, smtp_url=url(fake, password="wrong")).check()).text
-    assert fake.messages == {}
+    assert (fake.messages, fake.sent, fake.invalid) == ({}, [], [])
     assert (await place.check()).ok is False
 
 
@@ -411,6 +411,13 @@ def test_text_and_html_have_all_of_it() -> None:
     ):
         assert piece in found["html"]
     assert "javascript" not in found["html"]
+
+
+def test_the_words_of_a_button_and_the_name_of_a_fact_are_text() -> None:
+    bad = '<b>x</b> www.evil.example "'
+    found = parts(Message(title=(), buttons=(Button(bad, "https://ci.example.com/2"),), facts=((bad, (Span(bad),)),)))
+    assert found["html"].count("&lt;b&gt;x&lt;/b&gt; www\u2060.evil.example") == 3
+    assert "www." not in found["html"] + found["text"]
 
 
 @given(title=st.text(min_size=1, max_size=300))

@@ -245,6 +245,12 @@ def test_links_and_facts_are_dropped_from_the_last_on() -> None:
     assert size(text) < LINKS + FACTS + 100
 
 
+def test_the_words_of_a_button_and_the_name_of_a_fact_are_text() -> None:
+    text = told(buttons=(Button("<@all> *x*", ADDRESS),), facts=(("<@all> *x*", (Span("v"),)),))
+    assert text.count(r"&lt;@all&gt; \*x\*") == 2
+    assert "<@" not in text
+
+
 @pytest.mark.parametrize("char", ["x", "&", "é", "語", "🎉", "*"])
 def test_the_longest_of_everything_fits_in_bytes(char: str) -> None:
     long = Span(char * 9_000)
