@@ -106,6 +106,7 @@ def _people() -> Schema:
     texts["slack"] = "The member ID, U024BE7LH: in Slack, the profile's ⋮ menu, Copy member ID."
     texts["discord"] = "The user ID, 80351110224678912, in quotes; & before it is a role: right-click, Copy User ID."
     texts["telegram"] = "The user name, @octocat, in quotes, or the number of somebody without one."
+    texts["zulip"] = "The number in the address of the profile, 1234, in quotes; a group is *on-call*."
     texts["webex"] = "The e-mail address with which the person is in Webex, or the person's id."
     return _closed({chat: Key(TEXT, text) for chat, text in texts.items()})
 

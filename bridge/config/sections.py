@@ -278,6 +278,7 @@ _TEAMS_ID = re.compile(r"[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+|[0-9a-fA-F]{8}(?:-[0-9a-
 _MATRIX_ID = re.compile(r"@[\w.=/+-]{1,120}:[A-Za-z0-9.-]{1,120}(?::[0-9]{1,5})?", re.ASCII)
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TELEGRAM_ID = re.compile(r"@[A-Za-z][A-Za-z0-9_]{3,31}|[1-9][0-9]{0,19}")
+_ZULIP_ID = re.compile(r"[1-9][0-9]{0,19}|\*[^*\x00-\x1f]{1,100}\*")
 _WEBEX_ID = re.compile(r"[\w.+'-]{1,64}@[A-Za-z0-9.-]{1,190}|[A-Za-z0-9_=-]{20,200}", re.ASCII)
 
 
@@ -311,6 +312,10 @@ def _fits(reader: Reader, chat: str, text: str, node: Node, path: str) -> bool:
     if chat == "teams" and not _TEAMS_ID.fullmatch(text):
         hint = "write the name with which the person signs in (octocat@acme.example), or the object id"
         reader.error(node, path, f"'{short(text)}' is no Teams id, {hint}")
+        return False
+    if chat == "zulip" and not _ZULIP_ID.fullmatch(text):
+        hint = 'write the number in the address of the profile, "1234", or a group as "*on-call*"'
+        reader.error(node, path, f"'{short(text)}' is no Zulip id, {hint}")
         return False
     if chat == "telegram" and not _TELEGRAM_ID.fullmatch(text):
         hint = 'write the user name, "@octocat", or for somebody without one the number, in quotes'

@@ -81,6 +81,7 @@ DESTINATIONS: Registry[DestinationModule] = Registry(
     "telegram",
     "webex",
     "webhook",
+    "zulip",
 )
 
 if TYPE_CHECKING:  # here the type checker compares each module with the Protocol; a test compares the two lists
@@ -98,6 +99,7 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         telegram,
         webex,
         webhook,
+        zulip,
     )
 
     _FORM: list[DestinationModule] = [
@@ -114,7 +116,8 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         telegram,
         webex,
         webhook,
+        zulip,
     ]
 
 # Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("zulip".split())
+PLANNED = frozenset("".split())

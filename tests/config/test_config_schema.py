@@ -35,6 +35,7 @@ ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "APPRISE_URL": "json://127.0.0.1/made-up",
     "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "RECEIVER_URL": "https://ci.example.com/bridge",
+    "ZULIP_API_KEY": "madeUpSecretKey0123456789abcdef01",
     "WEBHOOK_SIGNING_SECRET": "whsec_bWFkZSB1cCBmb3IgdGVzdHMsIDMyIGJ5dGVzIQ==",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/80351110224678912/abc",
 }

@@ -37,6 +37,7 @@ from tests.fakes import (
     webhook,
     webhook_reader,
     webhook_validator,
+    zulip_reader,
 )
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.google_chat import FakeGoogleChat
@@ -52,6 +53,7 @@ from tests.fakes.teams import FakeTeams
 from tests.fakes.telegram import FakeTelegram
 from tests.fakes.terminal import FakeTerminal
 from tests.fakes.webex import FakeWebex
+from tests.fakes.zulip import FakeZulip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,5 +340,18 @@ CHATS = [
         once=True,  # a mailbox shows a Message-ID once
         # It is no HTTP.
         lacks=frozenset({"failed with 200", "HTML with 200", "HTML with 502", "500 without a word", "redirect"}),
+    ),
+    Chat(
+        name="zulip",
+        type="zulip",
+        fake=FakeZulip,
+        options=lambda fake: fake.options,
+        person="1234",
+        form=zulip_reader.form,
+        effects=zulip_reader.effects,
+        check=zulip_reader.check,
+        strange=zulip_reader.STRANGE,
+        can_edit=True,
+        can_thread=False,
     ),
 ]
