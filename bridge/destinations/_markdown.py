@@ -202,15 +202,13 @@ def facts(given: tuple[tuple[str, Spans], ...], room: Room, dialect: Dialect) ->
 def _fact(label: str, value: Spans, room: Room, dialect: Dialect) -> str:
     own = Room(min(room.left, 500))
     name = own.take(one_line(label)[:200], dialect.text).strip()
-    own.left -= 6
+    own.left -= 8  # for the marks, the colon and the space
     flat = tuple(replace(span, text=re.sub(r"\s+", " ", clean(span.text))) for span in value)
     text = line(flat, own, dialect).strip()
     if not text:
         return ""
     colon = f"{JOINER}:" if ":" in name else ":"  # two colons make an emoji of what is between them
     whole = f"{dialect.bold}{name}{colon}{dialect.bold} {text}" if name else text
-    if units(whole) > room.left:
-        return ""
     room.left -= units(whole)
     return whole
 

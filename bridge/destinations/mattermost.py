@@ -189,8 +189,8 @@ def _judge_word(word: str, status: int) -> DeliveryError:
         kind, text = _BY_STATUS[status]
     else:
         return judge_status("mattermost", status, word)
-    refuses = "refuses the message" if kind is Rejected else "says"
-    return kind(f"mattermost {refuses} ({word}): {text}" if kind is Rejected else f"mattermost says {word}: {text}")
+    said = f"refuses the message ({word})" if kind is Rejected else f"says {word}"
+    return kind(f"mattermost {said}: {text}")
 
 
 def _word(value: Any) -> str:

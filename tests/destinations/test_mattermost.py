@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from bridge.config import load
 from bridge.destinations import mattermost
+from bridge.destinations._markdown import Room, facts, units
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Bullets, Button, Code, Message, Paragraph, Quote, Span
 from bridge.units import Rate
@@ -415,6 +416,20 @@ def test_only_names_are_mentioned_each_once() -> None:
     assert body == {"text": "a @octo.cat"}
 
 
+def test_an_address_that_leaves_no_room_for_its_text_is_left_out() -> None:
+    for length, linked in ((600, True), (1_400, False)):
+        link = "https://x.example/" + "a" * length
+        text = mattermost.payload(Message(title=(Span("title", link=link),)), OPTIONS)["text"]
+        assert text == (f"[title]({link})" if linked else "title")
+
+
+@given(label=st.text(max_size=300), value=st.text(max_size=600), count=st.integers(1, 30))
+@settings(max_examples=40, deadline=None, database=None)
+def test_facts_stay_in_their_room(label: str, value: str, count: int) -> None:
+    text = facts(((label, (Span(value, bold=True),)),) * count, Room(900), mattermost._mattermost_text.DIALECT)
+    assert units(text) <= 900 + len(" · and 5 more")
+
+
 def test_the_last_links_go_first_when_there_is_no_room() -> None:
     buttons = tuple(Button(str(number), f"https://x.example/{number}" + "a" * 1_400) for number in range(4))
     text = told(buttons=buttons)
@@ -436,7 +451,8 @@ def test_the_page_says_what_becomes_of_every_word() -> None:
     assert [word for word in mattermost._CODES if f"`{word}`" not in PAGE] == []
 
 
-def test_a_person_is_a_user_name(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("people: {octocat: {mattermost: '@octocat'}}\n")
+@pytest.mark.parametrize("chat", ["mattermost", "rocketchat"])
+def test_a_person_is_a_user_name(tmp_path: Path, chat: str) -> None:
+    (tmp_path / "config.yaml").write_text(f"people: {{octocat: {{{chat}: '@octocat'}}}}\n")
     with pytest.raises(Exception, match="without the @"):
         load(str(tmp_path / "config.yaml"), {})

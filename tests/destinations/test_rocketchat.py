@@ -467,6 +467,12 @@ def test_only_names_are_mentioned_each_once() -> None:
     assert told(Message(title=(Span("a"),), mentions=("@x", "a b", "", "octo.cat", "octo.cat"))) == "a @octo.cat"
 
 
+def test_many_long_names_leave_room_for_the_message() -> None:
+    names = tuple(f"{number}{'n' * 60}" for number in range(30))
+    assert told(Message(title=(Span("a"),), mentions=names)).count("@") == 6
+    assert told(Message(title=(Span("a"),), mentions=tuple(map(str, range(30))))).count("@") == 10
+
+
 def test_the_last_links_go_first_when_there_is_no_room() -> None:
     buttons = tuple(Button(str(number), f"https://x.example/{number}" + "a" * 400) for number in range(4))
     assert re.findall(r"\[(\d)\]", told(Message(title=(Span("t"),), buttons=buttons))) == ["0", "1"]
