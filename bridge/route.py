@@ -423,8 +423,8 @@ class Index:
     def worth_asking(self, event: Event) -> tuple[Rule, ...]:
         """As `worth_asking` of all rules."""
         repository = (event.repository or "").lower()
-        owner = repository.partition("/")[0] + "/"
-        found = {place: rule for name in ("", repository, owner) for place, rule in self._under.get(name, ())}
+        owner, name = repository.partition("/")[0] + "/", "/" + repository.rpartition("/")[2]
+        found = {place: rule for name in ("", repository, owner, name) for place, rule in self._under.get(name, ())}
         return worth_asking([found[place] for place in sorted(found)], event)
 
 
@@ -432,7 +432,7 @@ _NAME = re.compile(r"[a-z0-9._/-]+")
 
 
 def _named_repositories(rule: Rule) -> frozenset[str]:
-    """Return each repository, or owner with a slash, that a rule names; nothing but "" where it says less."""
+    """Return each repository, ``owner/`` or ``/name`` that a rule names; nothing but "" where it says less."""
     wanted = next((one for one in rule.conditions if one.key == "repository" and one.include), None)
     names = {_named_repository(pattern) for pattern in wanted.include} if wanted is not None else {""}
     return frozenset({""} if "" in names else names)
@@ -445,6 +445,9 @@ def _named_repository(pattern: Pattern | bool | int) -> str:
     owner = text.removesuffix("**").removesuffix("*")
     if owner != text and owner.endswith("/") and owner.count("/") == 1:
         text = owner
+    name = text.removeprefix("**").removeprefix("*")
+    if name != text and name.startswith("/") and name.count("/") == 1:
+        text = name
     return text if _NAME.fullmatch(text) else ""
 
 

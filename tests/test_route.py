@@ -577,7 +577,7 @@ def test_any_event_is_judged_by_every_rule_as_by_each_alone(event: Event) -> Non
     assert len(keys) == len(set(keys))
 
 
-REPOSITORIES = "acme/app Acme/App acme/** acme/* ACME/* acme/a* ** */app a/b/** /acme.app/ x acme/[ab]pp".split()
+REPOSITORIES = "acme/app Acme/App acme/** acme/* ACME/* acme/a* ** */app **/APP **/c */* a/b/** /acme.app/ x acme/[ab]pp".split()
 
 
 @given(
