@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LABEL = "Matrix"
 PERSON = "matrix"
+LOOK, GLANCE = timedelta(seconds=5), timedelta(seconds=2)  # for what is asked before a message, and after it
 
 
 # -- options
@@ -258,7 +259,8 @@ class Bot:
 
     async def _put(self, room: str, txn: str, content: dict[str, Any]) -> str:
         """Return the id of the event, new or the one that was sent under this key before."""
-        answer = await self._call("PUT", f"{_at(room)}/send/m.room.message/{txn}", content, wants="event_id")
+        path = f"{_at(room)}/send/m.room.message/{txn}"
+        answer = await self._call("PUT", path, content, within=self._options.timeout, wants="event_id")
         return str(answer["event_id"])
 
     async def _room_id(self, name: str) -> str:
@@ -297,13 +299,13 @@ class Bot:
             raise Gone("the message belongs to another user: the token is that of a new bot")
         return event
 
-    async def _event(self, room: str, event: str) -> dict[str, Any] | None:
-        return await self._look(f"{_at(room)}/event/{quote(event, safe='')}")
+    async def _event(self, room: str, event: str, within: timedelta = LOOK) -> dict[str, Any] | None:
+        return await self._look(f"{_at(room)}/event/{quote(event, safe='')}", within)
 
     async def _stands_otherwise(self, receipt: Receipt, content: dict[str, Any]) -> bool:
         """Return whether the server knew the key, and shows what was sent then. What cannot be seen is as it is."""
         try:
-            stands = await self._event(receipt["room"], receipt["id"])
+            stands = await self._event(receipt["room"], receipt["id"], GLANCE)
         except DeliveryError:
             return False
         shown = stands.get("content") if stands else None
@@ -314,10 +316,10 @@ class Bot:
         self._user = str((answer or {}).get("user_id", ""))
         return self._user
 
-    async def _look(self, path: str) -> dict[str, Any] | None:
+    async def _look(self, path: str, within: timedelta = LOOK) -> dict[str, Any] | None:
         """Return what is there, None where nothing is. Nothing is written, so that nothing can be unsure."""
         try:
-            return await self._call("GET", path, None)
+            return await self._call("GET", path, None, within=min(within, self._options.timeout))
         except Unsure as error:
             raise Transient(str(error).split(", the message")[0]) from None
         except Dead as error:
@@ -325,14 +327,16 @@ class Bot:
                 raise
             return None
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None, wants: str = "") -> dict[str, Any]:
+    async def _call(
+        self, method: str, path: str, body: dict[str, Any] | None, *, within: timedelta, wants: str = ""
+    ) -> dict[str, Any]:
         """Return Matrix's answer; every way in which a request can fail becomes one of our errors."""
         got = await ask(
             self._session,
             method,
             f"{self._options.homeserver}/_matrix/client/v3/{path}",
             chat="matrix",
-            within=self._options.timeout if body else min(self._options.timeout, timedelta(seconds=5)),
+            within=within,
             json=body,
             headers={
                 "Authorization": f"Bearer {self._options.token.get_secret_value()}",
