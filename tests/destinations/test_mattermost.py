@@ -430,6 +430,12 @@ def test_facts_stay_in_their_room(label: str, value: str, count: int) -> None:
     assert units(text) <= 900 + len(" · and 5 more")
 
 
+@pytest.mark.parametrize("left", range(1, 60))
+def test_a_fact_takes_no_more_than_there_is(left: int) -> None:
+    given = (("a:b", (Span("v" * 99),)),)
+    assert units(facts(given, Room(left), mattermost._mattermost_text.DIALECT)) <= left
+
+
 def test_the_last_links_go_first_when_there_is_no_room() -> None:
     buttons = tuple(Button(str(number), f"https://x.example/{number}" + "a" * 1_400) for number in range(4))
     text = told(buttons=buttons)
