@@ -231,6 +231,15 @@ async def test_a_limit_holds_for_the_chat(fake: FakeTelegram, bot: telegram.Bot)
     assert everywhere.key != chat.key
 
 
+async def test_a_limit_of_a_group_that_moved_holds_for_all(fake: FakeTelegram, bot: telegram.Bot) -> None:
+    fake.moved = True
+    receipt = await post(bot)
+    fake.faults.append(ratelimited(3))
+    with pytest.raises(RateLimited) as caught:
+        await bot.edit(FIXED, receipt)
+    assert caught.value.bucket is None, "nobody counts by the new number"
+
+
 def test_a_group_is_slower_than_a_person_and_a_bot_has_a_limit_of_its_own() -> None:
     session: Any = None
     bot = telegram.open("builds", OPTIONS, session)
