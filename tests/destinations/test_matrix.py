@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -20,8 +21,11 @@ from pydantic import ValidationError
 from bridge.config import load
 from bridge.destinations import _matrix_html, matrix
 from bridge.errors import ConfigError, Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
-from bridge.message import Button, Message, Paragraph, Span
+from bridge.message import Button, Code, Message, Paragraph, Span
+from bridge.receive import Deciding
 from bridge.units import Rate
+from tests.arrivals import event, rule
+from tests.couriers import Work
 from tests.fakes import matrix_reader
 from tests.fakes.base import accepted_then_connection_lost, status
 from tests.fakes.matrix import ALIAS, ROOM, TOKEN, USER, FakeMatrix, error
@@ -241,6 +245,17 @@ def _html(http: int) -> Any:
     return status(http)
 
 
+async def test_every_attempt_has_the_delivery_s_key_and_a_replay_its_own(fake: FakeMatrix, tmp_path: Path) -> None:
+    async with Work(tmp_path, builds=options(fake.url)) as work:
+        fake.faults += [status(502), fake.limited(1), accepted_then_connection_lost()]
+        await work.accept(Deciding([rule("builds")]), event(1, "failure"))
+        (told,) = await work.drained()
+        assert len(set(puts(fake))) == 1
+        await work.store.replay([told.id], work.clock.now())
+        await work.drained()
+    assert len(set(puts(fake))) == len(fake.messages) == 2
+
+
 # -- edits and threads
 
 
@@ -443,6 +458,18 @@ def test_two_pieces_make_no_link_together() -> None:
 
 def _sent(message: Message) -> dict[str, Any]:
     return matrix.payload(message, options())
+
+
+def test_code_and_addresses_hold_no_markup() -> None:
+    code, address = "</code></pre><a href='https://evil.example'>&amp;", "https://ci.example.com/?a=1&amp=2&b='"
+    body = _sent(replace(FIXED, body=(Code(code),), buttons=(Button("y", address),)))
+    assert matrix_reader.form(body) == [
+        *matrix_reader.form(_sent(FIXED)),
+        "pre []",
+        "code []",
+        f"a {[('href', address)]}",
+    ]
+    assert html.escape(code) in body["formatted_body"]
 
 
 def test_only_whole_ids_are_called_each_once() -> None:
