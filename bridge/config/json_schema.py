@@ -105,6 +105,7 @@ def _people() -> Schema:
     texts = {chat: "The e-mail address." if chat == "email" else f"The id in {chat}." for chat in CHATS}
     texts["slack"] = "The member ID, U024BE7LH: in Slack, the profile's ⋮ menu, Copy member ID."
     texts["discord"] = "The user ID, 80351110224678912, in quotes; & before it is a role: right-click, Copy User ID."
+    texts["matrix"] = "The whole ID, @octocat:example.org, in quotes."
     texts["telegram"] = "The user name, @octocat, in quotes, or the number of somebody without one."
     texts["zulip"] = "The number in the address of the profile, 1234, in quotes; a group is *on-call*."
     texts["webex"] = "The e-mail address with which the person is in Webex, or the person's id."
