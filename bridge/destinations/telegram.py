@@ -265,7 +265,9 @@ class Bot:
     async def _check(self) -> Health:
         me = await self._get("getMe", {})
         chat = await self._get("getChat", {"chat_id": self._options.chat})
-        member = await self._get("getChatMember", {"chat_id": self._options.chat, "user_id": me.get("id")})
+        member: dict[str, Any] = {}
+        if chat.get("type") != "private":  # a person has no members
+            member = await self._get("getChatMember", {"chat_id": self._options.chat, "user_id": me.get("id")})
         who, where = _name(me.get("username")), _name(chat.get("title") or chat.get("username"))
         if wrong := _hindered(chat, member, topic=self._options.topic is not None):
             return Health(False, f"@{who} cannot post to {where}: {wrong}")

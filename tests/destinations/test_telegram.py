@@ -177,6 +177,12 @@ async def test_check_asks_without_posting(fake: FakeTelegram, session: aiohttp.C
     assert fake.messages == {}
 
 
+async def test_check_asks_for_no_members_of_a_person(fake: FakeTelegram, bot: telegram.Bot) -> None:
+    fake.chat = {"type": "private", "username": "octocat"}
+    assert await bot.check() == Health(True, "bot @acme_bridge_bot, chat octocat")
+    assert [call.method for call in fake.calls] == ["getMe", "getChat"]
+
+
 async def test_check_says_what_is_wrong_with_token_and_chat(fake: FakeTelegram, session: aiohttp.ClientSession) -> None:
     wrong = await made(fake, session, token=TOKEN + "x").check()
     assert wrong == Health(False, "telegram does not know the token (401), copy it again from @BotFather")
