@@ -26,8 +26,15 @@ EVENT_SCHEMA = Path(__file__).parents[1] / "event.schema.json"
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print the problems as a JSON array.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="How to print: for people, as JSON, or as annotations of a GitHub Actions workflow.",
+)
 @click.pass_context
-def check(context: click.Context, config_path: str | None, as_json: bool) -> None:
+def check(context: click.Context, config_path: str | None, as_json: bool, form: str) -> None:
     """Say everything that is wrong with the configuration and its templates.
 
     Each problem comes as FILE:LINE:COLUMN, what is wrong and what to do. Every rule is rendered with sample events.
@@ -42,8 +49,11 @@ def check(context: click.Context, config_path: str | None, as_json: bool) -> Non
         problems = sorted([*loaded.warnings, *trial(loaded)])
     except ConfigError as error:
         problems = error.problems
-    if as_json:
+    if as_json or form == "json":
         click.echo(json.dumps([asdict(problem) for problem in problems], indent=2))
+    elif form == "github":
+        for problem in problems:
+            click.echo(_annotation(problem))
     else:
         _tell(problems, loaded)
     context.exit(2 if any(not problem.warning for problem in problems) else 0)
@@ -59,6 +69,23 @@ def _tell(problems: list[Problem], loaded: Config | None) -> None:
             _count(len(loaded.rules), "rule"),
         )
         click.echo(f"{loaded.file} is fine: {', '.join(counts)}")
+
+
+def _annotation(problem: Problem) -> str:
+    """Return a problem as a workflow command, which GitHub shows at its line of the pull request.
+
+    Text that is not escaped could begin a command of its own at the next line.
+    https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#setting-an-error-message
+    """
+    level = "warning" if problem.warning else "error"
+    file = _escaped(os.path.relpath(problem.file) if os.path.isabs(problem.file) else problem.file)
+    file = file.replace(":", "%3A").replace(",", "%2C")
+    text = _escaped(f"{problem.path}: {problem.text}" if problem.path else problem.text)
+    return f"::{level} file={file},line={problem.line},col={problem.column}::{text}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _count(number: int, what: str) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
-from bridge.cli.config import check, config_group, init, schema
+from bridge.cli import COMMANDS
+from bridge.cli.config import _annotation, check, config_group, init, schema
 from bridge.config import load
+from bridge.errors import Problem
 
 RIGHT = """\
 sources: {github: {type: github, secret: "${SECRET}"}}
@@ -153,3 +158,36 @@ def test_pack_says_that_templates_stay_behind(run, folder):
 
 def test_schema_prints_json(run):
     assert json.loads(run(schema).stdout)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_check_prints_annotations_for_a_workflow(run, folder):
+    (folder / "config.yaml").write_text(RIGHT.replace("[team, chat]", "[taem, chat]"))
+    done = run(check, "--format", "github")
+    assert done.exit_code == 2
+    told = "rules.0.to.0: no destination named 'taem', did you mean 'team'?"
+    assert done.stdout.splitlines() == [f"::error file=config.yaml,line=4,col=20::{told}"]
+
+
+def test_check_annotates_a_warning_as_one_and_exits_0(run, folder):
+    (folder / "config.yaml").write_text(RIGHT.replace("[team, chat]", "[chat]"))
+    done = run(check, "--format", "github", "--config", str(folder / "config.yaml"))
+    assert done.exit_code == 0
+    assert done.stdout.startswith("::warning file=config.yaml,line=2,col=16::destinations.team: no rule")
+
+
+def test_an_annotation_ends_no_line_and_no_property_early():
+    problem = Problem("a,b:c.yaml", 1, 2, "", "100%\n::stop-commands::x")
+    said = "::error file=a%2Cb%3Ac.yaml,line=1,col=2::100%25%0A::stop-commands::x"
+    assert _annotation(problem) == said
+
+
+WORKFLOW = re.search(r"(?s)```yaml\n(.*?)```", (Path(__file__).parents[2] / "docs/ci.md").read_text("utf-8"))
+
+
+def test_the_workflow_in_the_docs_runs_commands_that_are_there():
+    assert WORKFLOW
+    steps = yaml.safe_load(WORKFLOW[1])["jobs"]["check"]["steps"]
+    called = [word for step in steps for word in re.findall(r"bridge ([a-z]+)", step.get("run", ""))]
+    assert {"check", "test"} <= set(called) <= set(COMMANDS)
+    checks = [step["run"] for step in steps if "bridge check" in step.get("run", "")]
+    assert [line for line in checks if "--format github" in line] == checks

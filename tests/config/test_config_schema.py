@@ -33,7 +33,6 @@ ENVIRON = dict.fromkeys(NAMES, "xoxb-secret") | {
     "GOOGLE_CHAT_WEBHOOK_URL": "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=made-up&token=made-up",
     "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "APPRISE_URL": "json://127.0.0.1/made-up",
-    "TELEGRAM_BOT_TOKEN": "110201543:made-up_Secret",
     "RECEIVER_URL": "https://ci.example.com/bridge",
     "ZULIP_API_KEY": "madeUpSecretKey0123456789abcdef01",
     "WEBHOOK_SIGNING_SECRET": "whsec_bWFkZSB1cCBmb3IgdGVzdHMsIDMyIGJ5dGVzIQ==",
