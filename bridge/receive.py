@@ -69,9 +69,14 @@ class Deciding:
         return First(folded.event, folded.run, folded.news, folded.moved, folded.track)
 
     def second(self, first: First, track: Track | None) -> Decision:
-        event, run, after = first.event, first.run, None
-        if first.track is not None and run is not None and event.status.finished:
-            event, run, after = fold_track(event, run, track, first.track)
+        if first.track is None or first.run is None or not first.event.status.finished:
+            return self.told(first, track, None)
+        event, run, after = fold_track(first.event, first.run, track, first.track)
+        return self.told(replace(first, event=event, run=run), track, after)
+
+    def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
+        """Return what is owed because of an event whose `change` is known; `after` is its track with its result."""
+        event, run = first.event, first.run
         targets: dict[str, Target] = {}
         rules: tuple[str, ...] = ()
         if first.news:
@@ -102,11 +107,16 @@ def _follow(
         opened = following.get(key)
         if opened is None:
             following[key] = target.with_(mention=())
-        elif news and event.change is not None and (target.thread or opened.thread):
+            continue
+        thread, answered = target.thread or opened.thread, opened.answered
+        if news and event.change is not None and thread:
             # An edit notifies nobody: the result is said in the thread, too, and there whoever is to be named.
             reply = target.with_(live=False, thread=True, reply=True)
             targets[reply.key] = reply
-            targets[key] = target.with_(mention=())
+            target = target.with_(mention=())  # noqa: PLW2901
+            answered = True
+            following[key] = opened.with_(answered=True)
+        targets[key] = target.with_(thread=thread, answered=answered)
     return targets, run.with_(following=tuple(following.values()))
 
 
