@@ -155,6 +155,20 @@ def _statuses(event: Event) -> tuple[str, ...]:
     return (event.status.value, *(name for name, members in STATUS_GROUPS.items() if event.status in members))
 
 
+_BOT = re.compile(
+    r"(?:.*[\s._\[-])?bot\]?|(?:project|group)_\d+_bot_\w+|(?:dependabot|renovate|github-actions)\b.*", re.I | re.S
+)
+
+
+def by_bot(event: Event) -> bool:
+    """Return whether the author goes by the name of a bot: ``renovate[bot]``, ``snyk-bot``, GitLab's access tokens.
+
+    https://docs.gitlab.com/user/project/settings/project_access_tokens/#bot-users-for-projects
+    """
+    mailbox = (event.author_email or "").partition("@")[0].rpartition("+")[2]  # GitHub: 49699333+dependabot[bot]@...
+    return any(_BOT.fullmatch(name) for name in (event.author, event.author_name, mailbox) if name)
+
+
 KEYS: dict[str, _Key] = {
     "source": _Key(lambda event: (event.source, event.type)),
     "kind": _Key(lambda event: (event.kind.value,), "word", tuple(Kind)),
@@ -175,6 +189,7 @@ KEYS: dict[str, _Key] = {
         ignore_case=True,
         literal_brackets=True,
     ),
+    "bot": _Key(lambda event: (by_bot(event),), "flag"),
     "environment": _Key(lambda event: _one(event.environment)),
     "label": _Key(lambda event: event.labels),
 }
@@ -195,6 +210,7 @@ SYNONYMS = {
     "completed": "finished",
     "repo": "repository",
     "actor": "author",
+    "bots": "bot",
     "workflow": "pipeline",
     "job": "task",
     "pr": "pull_request",

@@ -199,6 +199,14 @@ SEEN: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("author", {"author": "a", "author_email": "mona@example.com"}, "*@example.com", "*@example.org"),
     ("author", {"author": "dependabot[bot]"}, "*[bot]", "*bot"),
     ("author", {"author": "renovateb"}, "*b", "*[bot]"),
+    ("bot", {"author": "Renovate[Bot]"}, True, False),
+    ("bot", {"author": "acme-bot"}, True, False),
+    ("bot", {"author": "a", "author_name": "Acme Bot"}, True, False),
+    ("bot", {"author": "a", "author_email": "1+dee[bot]@users.noreply.example"}, True, False),
+    ("bot", {"author": "group_7_bot_0f"}, True, False),
+    ("bot", {"author": "dependabot-preview"}, True, False),
+    ("bot", {"author": "Abbot", "author_name": "Robot Jones", "author_email": "j.talbot@bot.example"}, False, True),
+    ("bot", {}, False, True),
     ("environment", {"environment": "production"}, "prod*", "staging"),
     ("label", {"labels": ("bug", "urgent")}, "urgent", "wontfix"),
 ]
@@ -577,7 +585,9 @@ def test_any_event_is_judged_by_every_rule_as_by_each_alone(event: Event) -> Non
     assert len(keys) == len(set(keys))
 
 
-REPOSITORIES = "acme/app Acme/App acme/** acme/* ACME/* acme/a* ** */app **/APP **/c */* a/b/** /acme.app/ x acme/[ab]pp".split()
+REPOSITORIES = (
+    "acme/app Acme/App acme/** acme/* ACME/* acme/a* ** */app **/APP **/c */* a/b/** /acme.app/ x acme/[ab]pp".split()
+)
 
 
 @given(

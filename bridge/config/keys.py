@@ -117,6 +117,7 @@ _MATCH_TEXTS = {
     "pipeline": "The workflow's, check's or pipeline's name.",
     "task": "The job's name; with `kind: task`.",
     "author": "The login, name or e-mail; upper and lower case are the same.",
+    "bot": "`true` or `false`: whether the author is a bot, by the name.",
     "environment": "The deployment's environment.",
     "label": "A label of the pull request.",
 }
