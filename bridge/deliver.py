@@ -409,7 +409,11 @@ class Courier:
 
     def _needless(self, claimed: Claimed) -> str:
         """Return why a wish is fulfilled already, or nothing."""
-        if not claimed.target.live or claimed.run is None or claimed.receipt is None or claimed.replayed:
+        if not claimed.target.live or claimed.run is None or claimed.replayed:
+            return ""
+        if not self.destination.can_edit and _answered(claimed, claimed.run):
+            return "cannot be edited: the end is told by an answer"
+        if claimed.receipt is None:
             return ""
         if self.destination.can_edit:
             return "already shown" if claimed.shown >= claimed.run.version else ""
@@ -689,6 +693,17 @@ def _key(claimed: Claimed) -> str:
 
 def _told(run: Run) -> str:
     return f"{run.attempt}:{run.status}" if run.status.finished else "open"
+
+
+def _answered(claimed: Claimed, run: Run) -> bool:
+    """Return whether a reply says what a living message would say now: the result of its run, which had begun before.
+
+    Where nothing is edited the result would be told by two posts. One that waits since before the result does not know
+    of the reply; where both wait, the reply alone is sent, for it names whom the result concerns.
+    """
+    if not run.status.finished or run.event.change is None:
+        return False
+    return claimed.target.answered or (claimed.target.thread and claimed.event.change is None)
 
 
 def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], chat: str) -> tuple[str, ...]:

@@ -236,6 +236,7 @@ class Target(Data, frozen=True):
     thread: bool = False
     mention: tuple[str, ...] = ()
     reply: bool = False  # the result, said once more in a living message's thread: edits notify nobody
+    answered: bool = False  # a living message whose run's result is said by such a reply, too
     rules: tuple[str, ...] = ()
 
     @property

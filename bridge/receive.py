@@ -113,7 +113,7 @@ def _follow(
             # An edit notifies nobody: the result is said in the thread, too, and there whoever is to be named.
             reply = target.with_(live=False, thread=True, reply=True)
             targets[reply.key] = reply
-            target = target.with_(mention=())  # noqa: PLW2901
+            target = target.with_(mention=())
             answered = True
             following[key] = opened.with_(answered=True)
         targets[key] = target.with_(thread=thread, answered=answered)

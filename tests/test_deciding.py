@@ -217,6 +217,12 @@ def test_a_result_is_replied_also_where_the_rule_wanted_only_the_beginning() -> 
     assert [reply.mention for reply in replies] == [()]
 
 
+def test_a_living_message_knows_that_its_result_is_replied() -> None:
+    deciding = Decisions(rule("every run", THREADED))
+    events = [*STORY, task_event("1", "failure", 3)]
+    assert [deciding.add(event).targets[0].answered for event in events] == [False, False, True, True]
+
+
 @pytest.mark.parametrize("status", ["cancelled", "skipped", "unknown"])
 def test_what_is_no_result_is_not_replied(status: str) -> None:
     deciding = Decisions(rule("every run", THREADED))

@@ -152,8 +152,7 @@ CHATS = [
         can_edit=False,
         can_thread=True,
         once=True,
-        # A thread that is gone is opened anew by itself; and beside an answer, a run's end is a post of its own.
-        lacks=frozenset({"thread gone", "thread"}),
+        lacks=frozenset({"thread gone"}),  # a thread that is gone is opened anew by itself
     ),
     Chat(
         name="matrix",

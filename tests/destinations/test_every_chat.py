@@ -21,7 +21,7 @@ from bridge.deliver import PROBE
 from bridge.destinations import DESTINATIONS
 from bridge.receive import Deciding
 from bridge.store.base import Condition, StoredDelivery
-from tests.arrivals import LIVING, event, rule
+from tests.arrivals import LIVING, event, rule, task
 from tests.couriers import Work, outcomes
 from tests.destinations.chats import CHATS, EVERYTHING, Chat
 from tests.fakes.base import (
@@ -360,6 +360,40 @@ async def test_a_result_is_said_in_the_thread_of_its_message(chat: Chat, tmp_pat
             await work.drained()
         root, reply = fakes["builds"].messages.values()
         assert (root.thread, reply.thread) == (None, root.id)
+
+
+@chats("answers", lambda chat: not chat.can_edit)
+async def test_where_nothing_is_edited_an_answer_tells_the_end_alone(chat: Chat, tmp_path: Path) -> None:
+    async with working(tmp_path, chat, "builds") as (work, fakes):
+        for state in ("queued", "running", "failure"):
+            await work.accept(THREADED, event(1, state, pipeline=MARKS[0]))
+            await work.drained()
+        await work.accept(THREADED, task(1, "lint", "failure"))  # a job's news comes after the end
+        await work.drained()
+        root, answer = fakes["builds"].messages.values()
+        if chat.can_thread:
+            assert (root.thread, answer.thread) == (None, root.id)
+
+
+@chats("answers", lambda chat: not chat.can_edit)
+async def test_a_run_that_ended_while_nothing_went_out_is_told_by_one_message(chat: Chat, tmp_path: Path) -> None:
+    async with working(tmp_path, chat, "builds") as (work, fakes):
+        await fakes["builds"].stop()
+        for state in ("queued", "running", "failure"):
+            await work.accept(THREADED, event(1, state, pipeline=MARKS[0]))
+        await work.accept(THREADED, task(1, "lint", "failure"))
+        await fakes["builds"].start(fakes["builds"].port)
+        await work.drained()
+        assert len(fakes["builds"].messages) == 1
+
+
+@chats("answers", lambda chat: not chat.can_edit)
+async def test_a_run_without_a_result_is_told_at_its_end_all_the_same(chat: Chat, tmp_path: Path) -> None:
+    async with working(tmp_path, chat, "builds") as (work, fakes):
+        for state in ("queued", "cancelled"):
+            await work.accept(THREADED, event(1, state, pipeline=MARKS[0]))
+            await work.drained()
+        assert len(fakes["builds"].messages) == 2
 
 
 @chats("thread gone", lambda chat: chat.can_thread)
