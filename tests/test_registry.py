@@ -6,7 +6,6 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -106,13 +105,6 @@ def test_the_type_checker_sees_every_module(package: Any, registry: Registry[Any
     )
     assert isinstance(form.value, ast.List)
     assert [ast.unparse(one) for one in form.value.elts] == list(registry)
-
-
-@pytest.mark.parametrize(
-    ("registry", "planned"), [(sources.SOURCES, sources.PLANNED), (destinations.DESTINATIONS, destinations.PLANNED)]
-)
-def test_what_is_there_is_not_planned(registry: Mapping[str, Any], planned: frozenset[str]) -> None:
-    assert not registry.keys() & planned
 
 
 def test_a_registry_is_a_mapping_of_modules() -> None:

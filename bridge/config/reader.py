@@ -116,16 +116,12 @@ class Reader:
         self.error(node, path, f"'{short(text)}' is none of {', '.join(words)}{near(text, words)}")
         return None
 
-    def kind_of(self, node: Node, path: str, there: Collection[str], planned: Collection[str]) -> str | None:
+    def kind_of(self, node: Node, path: str, there: Collection[str]) -> str | None:
         """Return the type of a source or destination."""
         text = self.text(node, path)
         if text is None or text in there:
             return text
-        choice = ", ".join(there)
-        if text in planned:
-            self.error(node, path, f"'{text}' is not there yet, choose from {choice}")
-            return None
-        hint = near(text, there) or near(text, planned) or f", choose from {choice}"
+        hint = near(text, there) or f", choose from {', '.join(there)}"
         self.error(node, path, f"unknown type '{short(text)}'{hint}")
         return None
 

@@ -22,7 +22,7 @@ from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
 from bridge.event import Change, Event, Kind
 from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
-from bridge.sources import PLANNED, SOURCES
+from bridge.sources import SOURCES
 
 T = TypeVar("T")
 
@@ -190,9 +190,7 @@ def _source_is_there(reader: Reader, node: Node, path: str, names: Names) -> boo
     known = {*names.sources, *(source.type for source in names.sources.values())}
     if text in known or re.search(r"[*?\[\\]|^/.*/$", text):
         return True
-    if text in PLANNED:
-        reader.error(node, path, f"'{text}' is not there yet")
-    elif text in SOURCES:
+    if text in SOURCES:
         reader.error(node, path, f"no source of type '{text}' is configured")
     else:
         reader.error(node, path, f"no source named '{short(text)}'{near(text, {*known, *SOURCES})}")

@@ -20,10 +20,8 @@ from bridge.config.reader import Reader, may_be_empty, near, short
 from bridge.config.report import under
 from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
 from bridge.destinations import DESTINATIONS
-from bridge.destinations import PLANNED as DESTINATIONS_PLANNED
 from bridge.destinations.base import DestinationOptions
 from bridge.lookups import LOOKUPS
-from bridge.sources import PLANNED as SOURCES_PLANNED
 from bridge.sources import SOURCES, Bound, Publishes
 from bridge.units import parse_duration, parse_size
 
@@ -81,7 +79,7 @@ def sources(reader: Reader, node: Node) -> dict[str, SourceConfig]:
 
 def _source(reader: Reader, name: str, node: Node, path: str) -> SourceConfig:
     whole = reader.mapping(node, path)
-    type_ = _type(reader, name, whole, node, path, SOURCES, SOURCES_PLANNED)
+    type_ = _type(reader, name, whole, node, path, SOURCES)
     module = SOURCES.get(type_ or "")
     form = module.Options if module is not None and isinstance(module, Bound) else None
     own = tuple(form.model_fields) if form is not None else ()
@@ -119,10 +117,9 @@ def _type(
     node: Node,
     path: str,
     there: Iterable[str],
-    planned: Collection[str],
 ) -> str | None:
     if "type" in keys:
-        return reader.kind_of(keys["type"].node, under(path, "type"), tuple(there), planned)
+        return reader.kind_of(keys["type"].node, under(path, "type"), tuple(there))
     if isinstance(node, Mapping) or (isinstance(node, Scalar) and node.value is None):
         hint = f"write `type: {name}`" if name in there else f"choose from {', '.join(there)}"
         reader.error(node, path, f"'type' is missing, {hint}")
@@ -170,7 +167,7 @@ def destinations(reader: Reader, node: Node) -> dict[str, Named]:
 
 def _destination(reader: Reader, name: str, entry: Entry, path: str) -> Named:
     keys = reader.mapping(entry.node, path)
-    type_ = _type(reader, name, keys, entry.node, path, DESTINATIONS, DESTINATIONS_PLANNED)
+    type_ = _type(reader, name, keys, entry.node, path, DESTINATIONS)
     if type_ is None:
         return Named(None, None, entry)
     options = _options(reader, DESTINATIONS[type_].Options, keys, entry.node, path)
@@ -270,7 +267,7 @@ def secret_values(options: DestinationOptions) -> Iterable[str]:
 # -- people ------------------------------------------------------------------------------------------------------------
 
 _NO_CHAT = {"console", "email", "webhook", "apprise"}
-CHATS = ("email", *(name for name in sorted({*DESTINATIONS, *DESTINATIONS_PLANNED}) if name not in _NO_CHAT))
+CHATS = ("email", *(name for name in sorted(DESTINATIONS) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
 _DISCORD_ID = re.compile(r"&?[1-9][0-9]{0,19}")
 _GOOGLE_ID = re.compile(r"[1-9][0-9]{4,29}")

@@ -16,7 +16,7 @@ from bridge.registry import Registry
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["DESTINATIONS", "PLANNED", "Destination", "DestinationModule"]
+__all__ = ["DESTINATIONS", "Destination", "DestinationModule"]
 
 
 class Destination(Protocol):
@@ -118,6 +118,3 @@ if TYPE_CHECKING:  # here the type checker compares each module with the Protoco
         webhook,
         zulip,
     ]
-
-# Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED = frozenset("".split())

@@ -98,6 +98,3 @@ SOURCES: Registry[SourceModule] = Registry(
     "travis",
     "vercel",
 )
-
-# Named by the contract and not there yet: refused with these words instead of "unknown".
-PLANNED: frozenset[str] = frozenset()
