@@ -1,4 +1,4 @@
-"""`bridge serve`, `release`, `doctor` and `demo`: the commands that run the program."""
+"""`bridge serve`, `release` and `demo`: the commands that run the program."""
 
 from __future__ import annotations
 
@@ -95,57 +95,6 @@ def release(config_path: str | None) -> None:
 
     asyncio.run(migrate())
     click.echo(f"{loaded.file} is fine and the database is up to date")
-
-
-@click.command()
-@config_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def doctor(config_path: str | None, *, as_json: bool) -> None:
-    """Check each source and destination live, without posting: is the token valid, does the chat answer."""
-    import asyncio
-    import json
-
-    from bridge import config, observe
-    from bridge.destinations import DESTINATIONS
-    from bridge.destinations.base import Health
-    from bridge.errors import DeliveryError
-    from bridge.keys import PublishedKeys
-
-    loaded = config.load(config_path, os.environ)
-    observe.configure(os.environ.get("LOG_FORMAT"), "error", loaded.secrets)
-
-    async def ask() -> tuple[dict[str, Health], dict[str, Health]]:
-        import aiohttp
-
-        answers: dict[str, Health] = {}
-        async with aiohttp.ClientSession() as session:
-            published = PublishedKeys(session)
-            keys = {name: await published.check(source) for name, source in loaded.sources.items() if source.publishes}
-            for name, destination in loaded.destinations.items():
-                place = DESTINATIONS[destination.type].open(name, destination.options, session)
-                try:
-                    async with asyncio.timeout(10):
-                        answers[name] = await place.check()
-                except TimeoutError:
-                    answers[name] = Health(False, "does not answer within 10 s")
-                except DeliveryError as error:
-                    answers[name] = Health(False, str(error))
-        return keys, answers
-
-    keys, health = asyncio.run(ask())
-    if as_json:
-        told = [("source", name, item) for name, item in keys.items()]
-        told += [("destination", name, item) for name, item in health.items()]
-        click.echo(json.dumps([{what: name, "ok": item.ok, "text": item.text} for what, name, item in told]))
-    else:
-        for source in loaded.sources.values():
-            secured = "UNSIGNED" if source.unsigned else f"{len(source.secrets) or len(source.tokens)} secret(s)"
-            secured = keys[source.name].text if source.name in keys else secured
-            click.echo(f"source {source.name}: {source.type}, {secured}")
-        for name, item in health.items():
-            click.echo(f"destination {name}: {({True: 'ok', False: 'NO', None: '?'})[item.ok]}, {item.text}")
-    if any(item.ok is False for item in (*keys.values(), *health.values())):
-        raise SystemExit(1)
 
 
 @click.command()
