@@ -136,3 +136,25 @@ def test_a_runs_page_is_shown_where_it_is_another_than_the_events() -> None:
     assert event.run
     told = event.with_(run=event.run.with_(url="https://ci.example.com/2"))
     assert "run: #41, attempt 1, https://ci.example.com/2, id 7001" in list(lines_of(told))
+
+
+async def _noted(path: Path) -> None:
+    """A message that most, but not all, have got: its receipt says who has not."""
+    store = await open_store(f"sqlite:///{path}")
+    await store.accept(arrival(event(1, "failure"), "k1"), ALL)
+    (first,) = await store.claim("builds", NOON, LEASE, 1)
+    await store.settle(settled(first, text=NOTE))
+    await store.close()
+
+
+NOTE = "1 of 3 addresses was refused: 550"
+
+
+def test_show_tells_what_a_chat_noted_of_a_message_that_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(_noted(tmp_path / "bridge.db"))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'bridge.db'}")
+    assert f"  {NOTE}\n" in run("show", "d1").output
+    shown = json.loads(run("show", "d1", "--json").output)
+    assert NOTE in json.dumps(shown)
