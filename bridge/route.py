@@ -94,7 +94,8 @@ def glob_to_regex(text: str, *, literal_brackets: bool = False, plus_repeats: bo
 
 
 def _class(inside: str) -> str:
-    return re.sub(r"[\\\]\[^&~|]", lambda found: "\\" + found[0], inside)
+    """Return the inside of a class as `re` takes it; two hyphens, bare, it keeps for what it does not have yet."""
+    return re.sub(r"[\\\]\[^&~|]", lambda found: "\\" + found[0], inside).replace("--", "-\\-")
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------
@@ -462,7 +463,7 @@ def _named_repository(pattern: Pattern | bool | int) -> str:
     if owner != text and owner.endswith("/") and owner.count("/") == 1:
         text = owner
     name = text.removeprefix("**").removeprefix("*")
-    if name != text and name.startswith("/") and name.count("/") == 1:
+    if name != text and len(name) > 1 and name.startswith("/") and name.count("/") == 1:
         text = name
     return text if _NAME.fullmatch(text) else ""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.cli.explain import run_tests
@@ -145,6 +145,8 @@ def test_an_escaped_text_fits_itself(text: str) -> None:
 
 
 @given(st.text("ab*?+[]!-\\/.(|)^$", min_size=1, max_size=12), st.text("ab/", max_size=8))
+@example("[?--]", "")
+@example("[--a]", "a")
 def test_any_text_is_a_pattern_or_is_refused_in_words(pattern: str, value: str) -> None:
     for key in ("branch", "repository", "author", "pipeline"):
         try:

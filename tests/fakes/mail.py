@@ -107,8 +107,9 @@ class FakeMail(FakeChat):
         self._news.set()
         if fault and fault.kind == "lost":
             server.transport.abort()
-        if fault and fault.wait:
-            assert isinstance(fault.wait, float)
+        if fault and isinstance(fault.wait, asyncio.Event):
+            await fault.wait.wait()
+        elif fault and fault.wait:
             await asyncio.sleep(fault.wait)
         return "250 2.0.0 OK"
 
