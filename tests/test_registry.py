@@ -74,6 +74,31 @@ def test_a_start_imports_only_the_sources_and_chats_that_are_configured(tmp_path
     assert heavy == ""
 
 
+CHECK = """
+import sys
+from bridge.cli import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, *[name for name in ("asyncio", "aiohttp", "slack_sdk", "asyncpg", "uvloop") if name in sys.modules])
+"""
+WITH_CHATS = """
+version: 1
+sources: {github: {type: github, secret: a-made-up-secret}}
+destinations:
+  builds: {type: slack, url: "https://hooks.slack.com/services/T0/B0/made-up"}
+  team: {type: discord, url: "https://discord.com/api/webhooks/1/made-up"}
+rules: [{name: all, to: [builds, team]}]
+"""
+
+
+def test_a_check_imports_nothing_that_talks(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(WITH_CHATS)
+    asked = [sys.executable, "-c", CHECK, "check"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("registry", "name", "form"), MODULES)
 def test_every_module_has_what_its_protocol_names(registry: Registry[Any], name: str, form: type) -> None:
     module = registry[name]

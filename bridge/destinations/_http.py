@@ -12,7 +12,6 @@ https://docs.aiohttp.org/en/stable/client_reference.html#client-exceptions
 
 from __future__ import annotations
 
-import asyncio
 import json as stdlib_json
 import math
 import os
@@ -105,6 +104,8 @@ def connecting(within: timedelta) -> aiohttp.ClientTimeout:
 @asynccontextmanager
 async def sorting(session: aiohttp.ClientSession, chat: str, within: timedelta) -> AsyncIterator[None]:
     """Give what happens inside its time, and turn every way in which a request can fail into one of our errors."""
+    import asyncio
+
     import aiohttp
 
     if session.closed:
