@@ -43,7 +43,7 @@ STATUS: Mapping[str, Status] = {
     "NOT_BUILT": Status.SKIPPED,
 }
 
-_BEFORE_THE_END = frozenset({"QUEUED", "STARTED"})
+_WITH_RESULT = frozenset({"COMPLETED", "FINALIZED", "NONE"})  # NONE: told by a step of the pipeline
 _REMOTE = re.compile(r"(?:refs/remotes/)?(?:origin/)?(.+)")
 _PULL = re.compile(r"PR-([1-9]\d{0,8})")
 
@@ -153,9 +153,9 @@ def _pipeline(job: str | None, branch: str | None) -> tuple[str | None, int | No
 
 
 def _word(build: _Build) -> str | None:
-    """A result that is set while the build still runs is not its end."""
+    """A result that is set while the build still runs, or in a phase that we do not know, is not its end."""
     phase, status = values.text(build.phase, 100), values.text(build.status, 100)
-    return phase if phase in _BEFORE_THE_END or status is None else status
+    return status if status is not None and (phase is None or phase in _WITH_RESULT) else phase
 
 
 def _description(word: str | None, build: _Build) -> str | None:
