@@ -140,12 +140,13 @@ def config_group() -> None:
 def pack(path: str | None, config_path: str | None) -> None:
     """Print the configuration in one line, for the variable BRIDGE_CONFIG_YAML.
 
-    It is base64 of gzip: small, and safe in any form field. References like ${NAME} stay references.
+    It is base64 of gzip: small, and safe in any form field. References like ${NAME} stay references. Rules in files
+    that are included travel along.
     """
-    from bridge.config.load import find
+    from bridge.config.load import find, whole
 
     found = find(path or config_path, os.environ)
-    packed = base64.b64encode(gzip.compress(found.data, mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(whole(found), mtime=0)).decode()
     click.echo(packed)
     if len(packed) > HEROKU_LIMIT:
         click.echo("more than 32 kB, which is all that Heroku takes for all variables together", err=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bridge.config import keys, rules, sections
+from bridge.config.beside import Beside
 from bridge.config.model import Config, DestinationConfig, SourceConfig
 from bridge.config.reader import Reader, short
 from bridge.config.report import Place
@@ -13,8 +16,8 @@ from bridge.route import Rule
 VERSION = 1
 
 
-def build(reader: Reader, tree: Node, templates: dict[str, str]) -> Config:
-    """Return the configuration; it holds only if nothing was reported as an error."""
+def build(reader: Reader, tree: Node, templates: dict[str, str], included: Collection[Beside] = ()) -> Config:
+    """Return the configuration, with the rules of `included` files; it holds only if no error was reported."""
     entries = _top(reader, tree)
     _version(reader, entries)
     server = sections.server(reader, _section(entries, "server"))
@@ -22,8 +25,14 @@ def build(reader: Reader, tree: Node, templates: dict[str, str]) -> Config:
     places = sections.destinations(reader, _section(entries, "destinations"))
     people = sections.people(reader, _section(entries, "people"))
     names = Names(sources, places, people, templates)
-    found, lines = rules.rules(reader, _section(entries, "rules"), names)
-    tests = tuple(rules.tests(reader, _section(entries, "tests"), names, found))
+    if "include" in entries:
+        reader.texts(entries["include"].node, "include")
+    found = rules.Found()
+    rules.rules(reader, _section(entries, "rules"), names, found)
+    for one in included:
+        rules.rules(one.reader, one.tree, names, found)
+        reader.report.take(one.reader.report)
+    tests = tuple(rules.tests(reader, _section(entries, "tests"), names, found.rules))
     destinations = {name: place.config for name, place in places.items() if place.config is not None}
     return Config(
         version=VERSION,
@@ -31,12 +40,13 @@ def build(reader: Reader, tree: Node, templates: dict[str, str]) -> Config:
         sources=sources,
         destinations=destinations,
         people=people,
-        rules=_seen_together(reader, entries, found, names),
+        rules=_seen_together(reader, entries, found.rules, names),
         tests=tests,
         templates=templates,
         file=reader.report.file,
         secrets=_secrets(sources, destinations),
-        rule_lines=lines,
+        rule_lines={name: line for name, (_, line) in found.places.items()},
+        rule_files={name: file for name, (file, _) in found.places.items()},
     )
 
 
@@ -78,7 +88,7 @@ def _seen_together(
         if _empty(entries, key):
             reader.report.warn(_place(entries, key), key, text)
     chosen = tuple(rule for rule in found.values() if rule is not None)
-    if not _empty(entries, "rules"):
+    if found or not _empty(entries, "rules"):
         if not reader.report.failed:  # a name that is misspelt in `to` would be told twice
             rules.unreached(reader, _section(entries, "sources"), names, chosen)
         return chosen
@@ -86,7 +96,10 @@ def _seen_together(
         return (rules.default_rule(next(iter(names.destinations))),)
     if names.destinations:
         several = ", ".join(short(name) for name in names.destinations)
-        reader.report.error(_place(entries, "rules"), "rules", f"write rules: which of {several} is told of what?")
+        one = short(next(iter(names.destinations)))
+        example = f"- {{name: red main, match: {{branch: main, change: [broken, fixed]}}, to: {one}}}"
+        text = f"write rules: which of {several} is told of what? for example `{example}`"
+        reader.report.error(_place(entries, "rules"), "rules", text)
     return ()
 
 

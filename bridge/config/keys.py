@@ -184,6 +184,7 @@ TOP: dict[str, Key] = {
     "destinations": Key({}, "Where messages go, by name."),
     "people": Key({}, "Who a CI login, name or e-mail is in each chat."),
     "rules": Key({}, "Which events are told where; every rule that matches speaks."),
+    "include": Key(TEXTS, "Files with more rules, each a list of them: `rules/*.yaml`, relative to this file."),
     "tests": Key({}, "Events and where they must lead, run by `bridge test`."),
 }
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bridge.config.beside import INCLUDE, Beside, beside, named_files, with_items, without, written
 from bridge.config.build import build
 from bridge.config.fill import files, fill
 from bridge.config.model import Config
@@ -22,6 +23,7 @@ from bridge.config.report import Place, Report
 from bridge.config.rules import ON_DEFAULT_BRANCH
 from bridge.config.templates import FOLDER, templates
 from bridge.config.yaml import MAX_BYTES, read
+from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
 from bridge.errors import ConfigError
 
@@ -71,10 +73,28 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
     reader = Reader(report, found.data.decode("utf-8-sig").splitlines())
     reader.literals(text)
     tree = fill(text, environ, found.folder, report)
-    config = build(reader, tree, templates(found.folder, report))
+    files = [_filled(one, "rules", environ, found.folder) for one in beside(text, INCLUDE, found.folder, report)]
+    config = build(reader, tree, templates(found.folder, report), files)
     if report.failed:
         raise report.as_error()
     return replace(config, folder=found.folder, starter=found.starter, warnings=tuple(report.problems))
+
+
+def _filled(one: Beside, path: str, environ: Mapping[str, str], folder: Path) -> Beside:
+    one.reader.literals(one.tree, path)
+    return replace(one, tree=fill(one.tree, environ, folder, one.reader.report, path))
+
+
+def whole(found: Found) -> bytes:
+    """Return the text with what it includes, for where no files are; raise ConfigError where that cannot be read."""
+    report = Report(found.file)
+    tree = read(found.data, report)
+    if not isinstance(tree, Tree) or INCLUDE not in tree.entries:
+        return found.data
+    files = beside(tree, INCLUDE, found.folder, report)
+    if report.failed:
+        raise report.as_error()
+    return written(with_items(without(tree, INCLUDE), "rules", [one.tree for one in files])).lstrip("\n").encode()
 
 
 # -- where it is -------------------------------------------------------------------------------------------------------
@@ -155,4 +175,22 @@ def watched_paths(path: str | None, environ: Mapping[str, str]) -> list[Path]:
         named = path or environ.get("BRIDGE_CONFIG")
         return [Path(named)] if named else []
     watched = [found.path] if found.path else []
-    return [*watched, found.folder / FOLDER, *files(found.data.decode("utf-8", "replace"), found.folder)]
+    text = found.data.decode("utf-8", "replace")
+    return [*watched, found.folder / FOLDER, *files(text, found.folder), *_included(found, text)]
+
+
+def _included(found: Found, text: str) -> list[Path]:
+    if INCLUDE not in text:  # asked every second: what names no other file is not read again for that
+        return []
+    try:
+        paths = named_files(read(found.data, Report("")), INCLUDE, found.folder)
+    except ConfigError:
+        return []
+    return [*paths, *(secret for path in paths for secret in files(_text(path), found.folder))]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[:MAX_BYTES].decode("utf-8", "replace")
+    except OSError:
+        return ""

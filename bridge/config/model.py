@@ -109,3 +109,4 @@ class Config:
     starter: bool = False
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     rule_lines: dict[str, int] = field(default_factory=dict)
+    rule_files: dict[str, str] = field(default_factory=dict)  # the file of each rule, for those that are included

@@ -56,20 +56,26 @@ def default_rule(destination: str) -> Rule:
 # -- rules -------------------------------------------------------------------------------------------------------------
 
 
-def rules(reader: Reader, node: Node, names: Names) -> tuple[dict[str, Rule | None], dict[str, int]]:
-    """Return the rules by name (None for one that is wrong), and the line of each."""
-    found: dict[str, Rule | None] = {}
-    lines: dict[str, int] = {}
+@dataclass
+class Found:
+    """The rules of all files by name (None for one that is wrong), and the file and line of each."""
+
+    rules: dict[str, Rule | None] = field(default_factory=dict)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+def rules(reader: Reader, node: Node, names: Names, found: Found) -> None:
+    """Add the rules of one file to those of the files before it."""
     for i, (item, path) in enumerate(_list(reader, node, "rules")):
+        nameless = f"{reader.report.file}:rules.{i}"
         if not isinstance(item, Tree):
             reader.error(item, path, "a rule is a mapping, it begins with `- name: ...`")
-            found[f"rules.{i}"] = None
+            found.rules[nameless] = None
             continue
         entries = reader.known(_without_later(reader, reader.mapping(item, path), path), path, keys.RULE)
-        name = _name(reader, entries, item, path, lines)
-        found[name or f"rules.{i}"] = _rule(reader, name or "", entries, item, path, names)
-        lines.setdefault(name or f"rules.{i}", item.place.line)
-    return found, lines
+        name = _name(reader, entries, item, path, found)
+        found.rules[name or nameless] = _rule(reader, name or "", entries, item, path, names)
+        found.places.setdefault(name or nameless, (reader.report.file, item.place.line))
 
 
 def _list(reader: Reader, node: Node, path: str) -> list[tuple[Node, str]]:
@@ -87,13 +93,15 @@ def _without_later(reader: Reader, entries: dict[str, Entry], path: str) -> dict
     return {key: entry for key, entry in entries.items() if key not in keys.RULES_LATER}
 
 
-def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, lines: Mapping[str, int]) -> str | None:
+def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, found: Found) -> str | None:
     if "name" not in entries:
         reader.error(node, path, "'name' is missing: it is what `bridge explain` and the logs call the rule")
         return None
     name = reader.text(entries["name"].node, under(path, "name"))
-    if name is not None and name in lines:
-        text = f"there is a rule '{short(name)}' at line {lines[name]} already, choose another name"
+    if name is not None and name in found.places:
+        file, line = found.places[name]
+        where = f"at line {line}" if file == reader.report.file else f"in {file}, line {line},"
+        text = f"there is a rule '{short(name)}' {where} already, choose another name"
         reader.error(entries["name"].node, under(path, "name"), text)
         return None
     return name

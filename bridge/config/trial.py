@@ -50,7 +50,17 @@ def _tried(config: Config, renderer: Renderer, i: int, tried: set[tuple[str, str
         faults = (_fault(renderer, destination, template, view) for view in samples)
         fault = next(filter(None, faults), "")
         if fault:
-            yield Problem(config.file, config.rule_lines.get(rule.name, 1), 1, f"rules.{i}", fault)
+            yield Problem(*_place(config, rule), 1, f"rules.{_number(config, rule)}", fault)
+
+
+def _place(config: Config, rule: Rule) -> tuple[str, int]:
+    return config.rule_files.get(rule.name, config.file), config.rule_lines.get(rule.name, 1)
+
+
+def _number(config: Config, rule: Rule) -> int:
+    """Return the place of a rule among those of its file, from 0."""
+    file, _ = _place(config, rule)
+    return [one.name for one in config.rules if _place(config, one)[0] == file].index(rule.name)
 
 
 def _heard_by(rule: Rule) -> Callable[[Kind], bool]:

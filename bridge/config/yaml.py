@@ -101,14 +101,17 @@ def _resolve(text: str) -> bool | int | float | str | None:
     return text
 
 
-def read(data: bytes, report: Report) -> Node:
+EMPTY = "the file is empty, `bridge init` writes one to start from"
+
+
+def read(data: bytes, report: Report, *, empty: str = EMPTY) -> Node:
     """Return the tree of one YAML document; raise ConfigError where the text is no YAML.
 
     Duplicate keys are only reported: the rest of the file still has a meaning to check.
     """
     text = _decode(data, report)
     if not re.sub(r"(?m)^\s*(?:#.*|---.*|\.\.\.)?$", "", text).strip():
-        raise report.stop(Place(), "", "the file is empty, `bridge init` writes one to start from")
+        raise report.stop(Place(), "", empty)
     composer = _Composer(text, report)
     try:
         return composer.document()

@@ -86,6 +86,7 @@ SHAPED = st.fixed_dictionaries(
     {},
     optional={
         "version": TREES,
+        "include": TREES,
         "server": _mapping(*SERVER) | TREES,
         "sources": st.dictionaries(KEYS, _mapping(*SOURCE), max_size=2) | TREES,
         "destinations": st.dictionaries(

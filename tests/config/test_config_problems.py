@@ -127,4 +127,7 @@ def test_a_file_full_of_problems_stops_at_two_hundred(lines):
 
 def test_several_destinations_need_rules(lines):
     text = _source('secret: "${SECRET}"').replace("team: {", "a: {type: console}, b: {")
-    assert lines(text) == ["config.yaml:1:1: rules: write rules: which of a, b is told of what?"]
+    example = "- {name: red main, match: {branch: main, change: [broken, fixed]}, to: a}"
+    told = f"config.yaml:1:1: rules: write rules: which of a, b is told of what? for example `{example}`"
+    assert lines(text) == [told]
+    assert not lines(f"{text}\nrules:\n  {example}\n  - {{name: b, to: b}}")

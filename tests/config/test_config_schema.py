@@ -115,6 +115,8 @@ def test_the_example_is_right_without_any_environment(folder):
 
 def test_the_example_is_right_with_everything_switched_on(folder):
     (folder / "config.yaml").write_text(SWITCHED_ON)
+    (folder / "rules").mkdir()
+    (folder / "rules" / "team.yaml").write_text("- {name: a team's own, to: oncall}\n")
     config = load(None, ENVIRON)
     assert [warning.path for warning in config.warnings] == ["sources.trial.unsigned"]
     assert {source.type for source in config.sources.values()} == {"github", "cirrus", "generic"}
