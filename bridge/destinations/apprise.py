@@ -11,7 +11,6 @@ https://appriseit.com/services/ · https://appriseit.com/library/
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import re
 import threading
@@ -23,7 +22,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from bridge.destinations import _plain
 from bridge.destinations._http import WAIT, judge_status
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.event import Status
 from bridge.message import Message, shorten
@@ -195,8 +194,8 @@ class Service:
         self._options = options
         self._url = options.url.get_secret_value()
         self._threads: list[threading.Thread] = []
-        digest = hashlib.sha256(self._url.encode()).hexdigest()[:12]
-        self._bucket = Bucket(f"apprise:{digest}", options.rate or self._usual_rate(), burst=5)
+        named = digest(self._url)
+        self._bucket = Bucket(f"apprise:{named}", options.rate or self._usual_rate(), burst=5)
 
     def _usual_rate(self) -> Rate:
         """What Apprise keeps to itself: so many seconds from one request to the next."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bridge.units import Rate, parse_duration, parse_rate
 
@@ -56,3 +58,21 @@ class Health:
 
     ok: bool | None
     text: str
+
+
+def secret_of(value: SecretStr | None) -> str:
+    """Return what was given as a secret, empty where nothing was."""
+    return value.get_secret_value().strip() if value else ""
+
+
+def digest(secret: str, length: int = 12) -> str:
+    """Return a name for a secret that does not tell it."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:length]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether what goes to `host` never leaves this machine, so that it need not be encrypted."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

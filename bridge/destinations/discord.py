@@ -11,8 +11,6 @@ https://docs.discord.com/developers/topics/rate-limits
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge import __version__, codec
 from bridge.destinations import _discord_embed
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -52,18 +50,11 @@ def _webhook_address(value: SecretStr) -> SecretStr:
         raise ValueError("url has a ? in it, leave that out; thread_id is a key of its own")
     if not _ADDRESS.fullmatch(url):
         raise ValueError(f"url is no webhook of Discord, {_COPY}")
-    if url.startswith("http://") and not _is_loopback(urlsplit(url).hostname or ""):
+    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
         raise ValueError(
             "url begins with http://, which shows the webhook's secret to everyone on the way: use https://"
         )
     return SecretStr(url)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _thread(value: str | None) -> str | None:
@@ -193,9 +184,9 @@ class Webhook:
         self._options = options
         self._session = session
         self._url = options.url.get_secret_value()
-        digest = hashlib.sha256(self._url.encode()).hexdigest()[:12]
+        named = digest(self._url)
         # Headers allow 5 in 2 s. Only a 429 tells of the other limit: 30 in a minute, edits too, for a whole channel.
-        self._bucket = Bucket(f"discord:{digest}", options.rate or Rate(0.5), burst=5)
+        self._bucket = Bucket(f"discord:{named}", options.rate or Rate(0.5), burst=5)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

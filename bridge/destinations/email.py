@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import re
 import socket
 import ssl
@@ -31,7 +30,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.destinations import _email_body
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, RateLimited, Rejected, Transient, Unsure
 from bridge.fold import run_key
 from bridge.message import Message
@@ -80,7 +79,7 @@ def server(url: str) -> Server:
     if parts.scheme == "smtps":
         return Server(host, port or 465, user, password, "start")
     if _plain(asked, host):
-        if password and not _is_loopback(host):
+        if password and not is_loopback(host):
             raise ValueError("starttls=no would show the password to everyone on the way, leave one of them out")
         return Server(host, port or 25, user, password, "none")
     return Server(host, port or 587, user, password, "starttls")
@@ -90,14 +89,7 @@ def _plain(asked: dict[str, list[str]], host: str) -> bool:
     wanted = asked.get("starttls", [""])[-1]
     if wanted not in ("", "yes", "no"):
         raise ValueError("smtp_url takes ?starttls=no, for a server inside that offers none, or nothing")
-    return wanted == "no" or (not wanted and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return wanted == "no" or (not wanted and is_loopback(host))
 
 
 def _smtp_url(value: SecretStr) -> SecretStr:
@@ -201,8 +193,8 @@ def conversation(message: Message, parts: Mapping[str, Any]) -> str | None:
 
 
 def _id(kind: str, parts: Mapping[str, Any], *of: str) -> str:
-    digest = hashlib.sha256("\0".join(of).encode("utf-8", "replace")).hexdigest()[:32]
-    return f"<{kind}.{digest}@{_domain(parts)}>"
+    named = hashlib.sha256("\0".join(of).encode("utf-8", "replace")).hexdigest()[:32]
+    return f"<{kind}.{named}@{_domain(parts)}>"
 
 
 def _domain(parts: Mapping[str, Any]) -> str:
@@ -278,9 +270,9 @@ class Mailbox:
         self.name = name
         self._options = options
         self._server = server(options.smtp_url.get_secret_value())
-        digest = hashlib.sha256(f"{self._server.user}@{self._server.host}".encode()).hexdigest()[:12]
+        named = digest(f"{self._server.user}@{self._server.host}")
         # What is allowed is each server's own; those for sending count by user and by the hour.
-        self._bucket = Bucket(f"email:{digest}", options.rate or Rate(1), burst=10)
+        self._bucket = Bucket(f"email:{named}", options.rate or Rate(1), burst=10)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

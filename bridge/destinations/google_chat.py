@@ -11,8 +11,6 @@ https://developers.google.com/workspace/chat/limits
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
 import uuid
 from collections.abc import Mapping
@@ -24,7 +22,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge import codec
 from bridge.destinations import _google_chat_card
 from bridge.destinations._http import Answer, ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message, text_of
 from bridge.units import Rate
@@ -56,16 +54,9 @@ def _webhook_address(value: SecretStr) -> SecretStr:
         )
     if keys != {"key", "token"}:
         raise ValueError("url has more in it than key= and token=, leave that out: bridge names the thread itself")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("url begins with http://, which shows its token to everyone on the way: use https://")
     return SecretStr(url)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Options(DestinationOptions):
@@ -149,9 +140,9 @@ class Webhook:
         self._session = session
         self._url = options.url.get_secret_value()
         space = _PATH.fullmatch(urlsplit(self._url).path)
-        digest = hashlib.sha256((space[1] if space else self._url).encode()).hexdigest()[:12]
+        named = digest(space[1] if space else self._url)
         # 60 in a minute for a whole space, whoever writes, and one in a second for its webhooks.
-        self._bucket = Bucket(f"google_chat:{digest}", options.rate or Rate(1.0))
+        self._bucket = Bucket(f"google_chat:{named}", options.rate or Rate(1.0))
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

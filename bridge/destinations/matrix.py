@@ -12,7 +12,6 @@ https://spec.matrix.org/latest/client-server-api/#standard-error-response
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import secrets
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from bridge import __version__
 from bridge.codec import web_url
 from bridge.destinations import _matrix_html
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -52,16 +51,9 @@ def _server(value: str) -> str:
         raise ValueError("homeserver is no address, write the server's: https://matrix.example.org")
     if "/_matrix" in address:
         raise ValueError("homeserver ends before /_matrix: https://matrix.example.org")
-    if address.startswith("http://") and not _is_loopback(urlsplit(address).hostname or ""):
+    if address.startswith("http://") and not is_loopback(urlsplit(address).hostname or ""):
         raise ValueError("homeserver begins with http://, which shows the token to everyone on the way: use https://")
     return address
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _token(value: SecretStr) -> SecretStr:
@@ -193,7 +185,7 @@ class Bot:
         self._ids: dict[str, str] = {}  # of the rooms that are named by their addresses
         self._user = ""
         token = options.token.get_secret_value()
-        self._digest = hashlib.sha256(f"{options.homeserver} {token}".encode()).hexdigest()[:12]
+        self._digest = digest(f"{options.homeserver} {token}")
         # What Synapse allows one user unless its admin says more: everything that it sends counts, in all rooms.
         self._bucket = Bucket(f"matrix:{self._digest}", options.rate or Rate(0.2), burst=10)
 

@@ -11,7 +11,6 @@ https://docs.mattermost.com/administration-guide/configure/rate-limiting-configu
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from bridge import codec
 from bridge.destinations import _mattermost_text
 from bridge.destinations._http import Answer, ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, secret_of
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unreadable, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -74,7 +73,7 @@ class Options(DestinationOptions):
 
     @model_validator(mode="after")
     def _one_way(self) -> Options:
-        url, token = _secret(self.url), _secret(self.token)
+        url, token = secret_of(self.url), secret_of(self.token)
         if url and (token or self.site):
             raise ValueError("give url (a webhook), or site, token and channel (a bot), not both")
         if url:
@@ -88,10 +87,6 @@ class Options(DestinationOptions):
         elif (self.channel or "").startswith("@"):
             raise ValueError("a bot posts to channels, not to people: write a channel's name or id")
         return self
-
-
-def _secret(value: SecretStr | None) -> str:
-    return value.get_secret_value().strip() if value else ""
 
 
 def _check_webhook(url: str) -> None:
@@ -216,8 +211,8 @@ class Bot:
         self.name = name
         self._options = options
         self._session = session
-        self._token = _secret(options.token)
-        self._digest = _digest(f"{options.site} {self._token}")
+        self._token = secret_of(options.token)
+        self._digest = digest(f"{options.site} {self._token}")
         # Off unless an admin turned it on; its default is then ten a second for each user, whatever is asked.
         self._bucket = Bucket(f"mattermost:{self._digest}", options.rate or Rate(10), burst=10)
         self._channels: dict[str, str] = {}
@@ -235,7 +230,7 @@ class Bot:
         body["channel_id"] = where or await self._channel_id(channel or self._options.channel or "")
         if key:
             # The server remembers it for 30 s, whoever sends it: so it has to be ours alone.
-            body["pending_post_id"] = _digest(f"{self._digest} {self.name} {key}", 32)
+            body["pending_post_id"] = digest(f"{self._digest} {self.name} {key}", 32)
         answer = await self._call("POST", "posts", body)
         if not _ID.fullmatch(answer["id"]):
             raise Unsure("mattermost's answer does not say where the post is")
@@ -351,8 +346,8 @@ class Webhook:
         self.name = name
         self._options = options
         self._session = session
-        self._url = _secret(options.url)
-        self._bucket = Bucket(f"mattermost:{_digest(self._url)}", options.rate or Rate(10), burst=10)
+        self._url = secret_of(options.url)
+        self._bucket = Bucket(f"mattermost:{digest(self._url)}", options.rate or Rate(10), burst=10)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)
@@ -375,11 +370,6 @@ class Webhook:
 
     async def check(self) -> Health:
         return Health(None, "incoming webhooks cannot be asked without posting")
-
-
-def _digest(secret: str, length: int = 12) -> str:
-    """A name for a secret that does not tell it."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:length]
 
 
 def _name(value: Any) -> str:

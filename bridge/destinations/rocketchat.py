@@ -11,7 +11,6 @@ https://developer.rocket.chat/apidocs/rate-limiter
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from bridge import codec
 from bridge.destinations import _rocketchat_text
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, secret_of
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -79,7 +78,7 @@ class Options(DestinationOptions):
 
     @model_validator(mode="after")
     def _one_way(self) -> Options:
-        url, token = _secret(self.url), _secret(self.token)
+        url, token = secret_of(self.url), secret_of(self.token)
         if url and (token or self.site):
             raise ValueError("give url (a webhook), or site, token and channel (a bot), not both")
         if url:
@@ -93,10 +92,6 @@ class Options(DestinationOptions):
         elif (self.channel or "").startswith("@"):
             raise ValueError('a bot posts to rooms, not to people: write a room\'s name, "#builds", or its id')
         return self
-
-
-def _secret(value: SecretStr | None) -> str:
-    return value.get_secret_value().strip() if value else ""
 
 
 def _check_webhook(url: str) -> None:
@@ -208,8 +203,8 @@ class Bot:
         self.name = name
         self._options = options
         self._session = session
-        self._token = _secret(options.token)
-        self._digest = _digest(f"{options.site} {self._token}")
+        self._token = secret_of(options.token)
+        self._digest = digest(f"{options.site} {self._token}")
         self._rooms: dict[str, str] = {}
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
@@ -227,7 +222,7 @@ class Bot:
         body["rid"] = (thread or {}).get("room") if "tmid" in body else None
         body["rid"] = body["rid"] or await self._room_id(channel or self._options.channel or "")
         if key:
-            body["_id"] = _digest(f"{self._digest} {self.name} {key}", 24)
+            body["_id"] = digest(f"{self._digest} {self.name} {key}", 24)
         try:
             answer = await self._call("POST", "chat.sendMessage", {"message": body}, edit=False)
         except Rejected:
@@ -348,8 +343,8 @@ class Webhook:
         self.name = name
         self._options = options
         self._session = session
-        self._url = _secret(options.url)
-        self._bucket = Bucket(f"rocketchat:{_digest(self._url)}", options.rate or Rate(1), burst=10)
+        self._url = secret_of(options.url)
+        self._bucket = Bucket(f"rocketchat:{digest(self._url)}", options.rate or Rate(1), burst=10)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)
@@ -372,11 +367,6 @@ class Webhook:
 
     async def check(self) -> Health:
         return Health(None, "incoming webhooks cannot be asked without posting")
-
-
-def _digest(secret: str, length: int = 12) -> str:
-    """A name for a secret that does not tell it."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:length]
 
 
 def _name(value: Any) -> str:

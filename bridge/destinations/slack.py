@@ -11,7 +11,6 @@ https://docs.slack.dev/apis/web-api/rate-limits
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -25,7 +24,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from bridge.codec import web_url
 from bridge.destinations import _slack_blocks
 from bridge.destinations._http import ask, connecting, header, judge_status, read, retry_after, sorting
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, secret_of
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -60,7 +59,7 @@ class Options(DestinationOptions):
 
     @model_validator(mode="after")
     def _one_way(self) -> Options:
-        url, token = _secret(self.url), _secret(self.token)
+        url, token = secret_of(self.url), secret_of(self.token)
         if url and token:
             raise ValueError("give url (a webhook) or token and channel (a bot), not both")
         if url:
@@ -76,10 +75,6 @@ class Options(DestinationOptions):
         elif not re.fullmatch(r"[!-~]+", token):
             raise ValueError("the token has spaces or letters that no token has, copy it again")
         return self
-
-
-def _secret(value: SecretStr | None) -> str:
-    return value.get_secret_value().strip() if value else ""
 
 
 def _check_webhook(url: str, channel: str | None) -> None:
@@ -300,8 +295,8 @@ class Bot:
         self.name = name
         self._options = options
         self._session = session
-        self._token = _secret(options.token)
-        self._key = f"slack:{_digest(self._token)}"
+        self._token = secret_of(options.token)
+        self._key = f"slack:{digest(self._token)}"
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         """Posts are limited per channel, edits per workspace, all channels together."""
@@ -379,8 +374,8 @@ class Webhook:
         self.name = name
         self._options = options
         self._session = session
-        self._url = _secret(options.url)
-        self._key = f"slack:{_digest(self._url)}"
+        self._url = secret_of(options.url)
+        self._key = f"slack:{digest(self._url)}"
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (_post_bucket(self._key, None, self._options.rate),)
@@ -411,11 +406,6 @@ class Webhook:
 
 def _post_bucket(key: str, channel: str | None, rate: Rate | None) -> Bucket:
     return Bucket(f"{key}:post:{channel or ''}", rate or Rate(1), burst=5)
-
-
-def _digest(secret: str) -> str:
-    """A name for a secret that does not tell it."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:12]
 
 
 def _name(value: Any) -> str:

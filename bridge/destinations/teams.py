@@ -11,8 +11,6 @@ https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge import codec
 from bridge.destinations import _teams_card
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -58,18 +56,11 @@ def _workflow_address(value: SecretStr) -> SecretStr:
         )
     if _PAGE.fullmatch(host):
         raise ValueError(f"url is a page and no webhook: {_COPY}")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("url begins with http://, which shows its signature to everyone on the way: use https://")
     if _SIGNED.fullmatch(host) and "sig=" not in parts.query:
         raise ValueError("url has no sig=, it was cut off: copy it whole, and in a shell put it into quotes")
     return SecretStr(url)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Options(DestinationOptions):
@@ -166,9 +157,9 @@ class Workflow:
         self._session = session
         url = options.url.get_secret_value()
         self._url = URL(url, encoded=True)  # else %2F in the signed part would become a slash
-        digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+        named = digest(url)
         # What is too fast fails after the 202, unseen, and no number is published: rather slow.
-        self._bucket = Bucket(f"teams:{digest}", options.rate or Rate(0.5), burst=5)
+        self._bucket = Bucket(f"teams:{named}", options.rate or Rate(0.5), burst=5)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

@@ -10,7 +10,6 @@ https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge.codec import web_url
 from bridge.destinations import _telegram_html
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -202,7 +201,7 @@ class Bot:
         self._options = options
         self._session = session
         self._address = f"{options.api_url}/bot{options.token.get_secret_value()}/"
-        self._key = f"telegram:{hashlib.sha256(self._address.encode()).hexdigest()[:12]}"
+        self._key = f"telegram:{digest(self._address)}"
         self._numbers: dict[str, str] = {}  # of groups that became supergroups
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:

@@ -10,8 +10,6 @@ https://developer.webex.com/docs/basics#api-errors · #rate-limiting
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge.codec import web_url
 from bridge.destinations import _webex_markdown
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -56,16 +54,9 @@ def _room(value: str) -> str:
 def _api_address(value: str) -> str:
     if not web_url(value) or "?" in value:
         raise ValueError("api_url is no address, leave it out for https://webexapis.com/v1")
-    if value.startswith("http://") and not _is_loopback(urlsplit(value).hostname or ""):
+    if value.startswith("http://") and not is_loopback(urlsplit(value).hostname or ""):
         raise ValueError("api_url begins with http://, which shows the token to everyone on the way: use https://")
     return value.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Options(DestinationOptions):
@@ -147,9 +138,9 @@ class Bot:
         self.name = name
         self._options = options
         self._session = session
-        digest = hashlib.sha256(options.token.get_secret_value().encode()).hexdigest()[:12]
+        named = digest(options.token.get_secret_value())
         # Webex names no number. It counts by token, edits too, and says with a 429 when it was too much.
-        self._bucket = Bucket(f"webex:{digest}", options.rate or Rate(1), burst=5)
+        self._bucket = Bucket(f"webex:{named}", options.rate or Rate(1), burst=5)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge import __version__, codec
 from bridge.destinations import _webhook_cdevents, _webhook_event
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -125,8 +125,8 @@ class Webhook:
         self._options = options
         self._session = session
         self._url = options.url.get_secret_value()
-        digest = hashlib.sha256(self._url.encode()).hexdigest()[:12]
-        self._bucket = Bucket(f"webhook:{digest}", options.rate or Rate(10), burst=20)
+        named = digest(self._url)
+        self._bucket = Bucket(f"webhook:{named}", options.rate or Rate(10), burst=20)
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
         return (self._bucket,)

@@ -11,7 +11,6 @@ https://zulip.com/api/http-headers#rate-limiting-response-headers
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +22,7 @@ from bridge import __version__
 from bridge.codec import web_url
 from bridge.destinations import _zulip_markdown, _zulip_topic
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -180,9 +179,9 @@ class Bot:
         self.name = name
         self._options = options
         self._session = session
-        digest = hashlib.sha256(f"{options.site} {options.email}".encode()).hexdigest()[:12]
+        named = digest(f"{options.site} {options.email}")
         # 200 requests a minute, of whatever kind.
-        self._bucket = Bucket(f"zulip:{digest}", options.rate or Rate(3), burst=10)
+        self._bucket = Bucket(f"zulip:{named}", options.rate or Rate(3), burst=10)
         whole = f"{options.email}:{options.api_key.get_secret_value()}"
         self._headers = {
             "Authorization": "Basic " + base64.b64encode(whole.encode()).decode(),
