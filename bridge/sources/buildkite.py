@@ -195,10 +195,11 @@ def _changed(build: Build, status: Status, sent: datetime | None) -> datetime | 
     """Return when the build took its state.
 
     `started_at` stays that of the first start when a build goes on after a block or a retried job. Then only the signed
-    time tells that it runs again: the build ran when the request was sent off.
+    time tells that it runs again: the build ran when the request was sent off. So the end is told by that clock, too:
+    else an end a second before "failing" was sent off, or saved bodies that are sent again, would never be believed.
     """
     if status.finished or status is Status.WAITING:
-        return _moment(build.finished_at) or sent
+        return max(filter(None, (_moment(build.finished_at), sent)), default=None)
     if status is Status.RUNNING:
         return max(filter(None, (_moment(build.started_at), _moment(build.failing_at), sent)), default=None)
     return _moment(build.scheduled_at) or _moment(build.created_at)

@@ -210,6 +210,13 @@ def test_late_and_in_disorder_it_never_goes_back() -> None:
     assert Folding(*events).news == [True, False, False]
 
 
+def test_an_end_is_believed_though_what_went_before_it_was_sent_off_later_than_it_came() -> None:
+    story = Folding(sent_at("build.2_running", 900), sent_at("build.4_failing", 900.1))
+    assert story.state == ("running", 1)
+    story.add(sent_at("build.5_failed", 900.2))
+    assert story.state == ("failure", 1)
+
+
 def test_a_retried_job_that_passes_makes_a_second_attempt() -> None:
     story = Folding(sent_at("build.5_failed", 11.1), sent_at("build.2_running", 12))
     assert story.state == ("running", 2)
