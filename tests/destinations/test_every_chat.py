@@ -26,6 +26,7 @@ from bridge.receive import Deciding
 from bridge.store.base import Condition, StoredDelivery
 from tests.arrivals import LIVING, event, rule, task
 from tests.couriers import Work, outcomes
+from tests.destinations import page
 from tests.destinations.chats import CHATS, EVERYTHING, Chat
 from tests.fakes.base import (
     Fault,
@@ -79,6 +80,11 @@ EDIT_TROUBLES = {
     "edit lost": trouble(lambda chat: accepted_then_connection_lost(), "unsure"),
     "edit refused": trouble(lambda chat: chat.edit_refused(), "gone"),
 }
+
+
+ABILITIES = "What each can do"
+POSTS, EDITS = "A post that fails", "An edit that fails"  # the headings of docs/chats.md
+POST_COLUMNS = (*TROUBLES, "dead", "nobody there")
 
 
 def meets(chat: Chat, name: str) -> bool:
@@ -180,6 +186,10 @@ async def test_a_trouble_loses_nothing_and_tells_nothing_twice(chat: Chat, troub
         await accept(work, MARKS[0])
         await work.drained()
         await accept(work, *MARKS)  # the first of them is known
+        first = {name: fate(shown(fake, MARKS[0])) for name, fake in fakes.items()}
+        down = ", down" if False in seen["resend"] else ""
+        words = first["resend"] if first["resend"] == first["drop"] else f"{first['resend']} / {first['drop']}"
+        page.saw(POSTS, POST_COLUMNS, chat, name_of(trouble, TROUBLES), words + down)
         for name, fake in fakes.items():
             owed = await drained(work, name)
             tried = [outcome for one in owed for outcome in outcomes(one)]
@@ -205,6 +215,14 @@ def conditions_seen(work: Work) -> dict[str, list[bool]]:
 
     work.store.report = noted  # type: ignore[attr-defined]
     return told
+
+
+def fate(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, "twice")
+
+
+def name_of(trouble: Trouble, troubles: dict[str, Trouble]) -> str:
+    return next(name for name, one in troubles.items() if one is trouble)
 
 
 def nothing_is_lost_or_told_twice(chat: Chat, fake: Any, owed: list[StoredDelivery], *, drop: bool) -> None:
@@ -243,6 +261,7 @@ async def test_a_dead_token_is_asked_once_and_what_waits_can_be_replayed(chat: C
         assert all(one.text for one in known.values())
         assert chat.asks_more or [len(fake.calls) for fake in fakes.values()] == [1, 1]
         assert {name: depth.dead for name, depth in (await work.store.depths()).items()} == {"resend": 1, "drop": 1}
+        page.saw(POSTS, POST_COLUMNS, chat, "dead", "kept, down")
         await work.store.replay([one.id for one in dead], work.clock.now())
         await work.drained()
         assert [shown(fake, MARKS[0]) for fake in fakes.values()] == [1, 1]
@@ -306,6 +325,7 @@ async def test_while_nobody_is_there_everything_waits(chat: Chat, tmp_path: Path
         assert {one.state for one in owed} == {"done"}
         assert "unsure" not in {word for one in owed for word in outcomes(one)}, "nothing can have arrived"
         assert [shown(fake, mark) for fake in fakes.values() for mark in MARKS] == [1] * 6
+        page.saw(POSTS, POST_COLUMNS, chat, "nobody there", "once, down")
 
 
 @chats("many troubles")
@@ -343,7 +363,31 @@ async def test_an_edit_in_trouble_ends_with_the_newest_state(chat: Chat, trouble
             posted = list(fake.messages.values())
             assert len(posted) == (2 if "gone" in trouble.outcomes else 1)
             assert "passed" in said(posted[-1])
+        words = "told anew" if len(posted) > 1 else "edited"
+        page.saw(EDITS, tuple(EDIT_TROUBLES), chat, name_of(trouble, EDIT_TROUBLES), words)
         assert all(set(outcomes(one)) & trouble.outcomes for one in owed[2:])
+
+
+def test_the_page_says_what_each_chat_can() -> None:
+    known = page.cells(ABILITIES)
+    words = {
+        (chat.name, column): "yes" if able else "no"
+        for chat in CHATS
+        for column, able in (("edits", chat.can_edit), ("threads", chat.can_thread), ("a key of ours", chat.once))
+    }
+    assert {cell: text for cell, text in known.items() if cell[1] != "what it is"} == words
+    pages = {text.rpartition("(")[2].rstrip(")") for (_, column), text in known.items() if column == "what it is"}
+    assert pages == {f"destinations/{kind}.md" for kind in DESTINATIONS}
+    assert all((page.PAGE.parent / one).is_file() for one in pages)
+
+
+def test_the_page_knows_every_chat_and_every_trouble() -> None:
+    for title, columns, wanted in (
+        (POSTS, POST_COLUMNS, lambda chat: True),
+        (EDITS, tuple(EDIT_TROUBLES), lambda chat: chat.can_edit),
+    ):
+        known = {cell for cell, text in page.cells(title).items() if text != page.NONE}
+        assert known == {(chat.name, one) for chat in CHATS for one in columns if wanted(chat) and meets(chat, one)}
 
 
 @chats("deleted", lambda chat: chat.can_edit)
