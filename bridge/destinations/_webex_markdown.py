@@ -214,7 +214,8 @@ def _facts(facts: tuple[tuple[str, Spans], ...]) -> str:
     lines = []
     for label, value in facts[:MAX_FACTS]:
         room.left -= 4
-        name = _line((Span(re.sub(r"\s+", " ", label), bold=True),), _Room(min(150, room.left // 2)))
+        named = re.sub(r"\s+", " ", f"{label}:" if label else "")
+        name = _line((Span(named, bold=True),), _Room(min(150, room.left // 2)))
         room.left -= size(name)
         shown = _line(tuple(Span(re.sub(r"\s+", " ", one.text), *_form(one)) for one in value), room)
         if shown:

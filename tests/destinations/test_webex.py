@@ -241,7 +241,7 @@ def test_links_and_facts_are_dropped_from_the_last_on() -> None:
     facts = tuple((f"f{number}", (Span("v" * 300),)) for number in range(5))
     text = told(buttons=buttons, facts=facts)
     assert [f"b{number}" in text for number in range(5)] == [True, True, False, False, False]
-    assert [f"**f{number}**" in text for number in range(5)] == [True, True, True, False, False]
+    assert [f"**f{number}:**" in text for number in range(5)] == [True, True, True, False, False]
     assert size(text) < LINKS + FACTS + 100
 
 
