@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import structlog
 
+from bridge import deliver
 from tests import postgres
 
 
@@ -25,3 +27,9 @@ def plain_log_lines() -> None:
 def no_database_left_behind() -> Iterator[None]:
     yield
     postgres.forget()
+
+
+@pytest.fixture
+def no_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the clock runs fast: on a machine with other work, a lease would end in the middle of a request."""
+    monkeypatch.setattr(deliver, "LEASE_BEYOND_TIMEOUT", timedelta(hours=2))

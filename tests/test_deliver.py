@@ -31,6 +31,8 @@ from tests.fakes import slack as fake
 from tests.fakes.slack import FakeSlack
 from tests.running import until
 
+pytestmark = pytest.mark.usefixtures("no_lease_ends")
+
 THREADED = Deciding([rule("builds", live=True, thread=True)])
 DOWN = 10_000  # faults: as good as for ever
 

@@ -12,14 +12,12 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from bridge import deliver
 from bridge.deliver import PROBE
 from bridge.destinations import DESTINATIONS
 from bridge.receive import Deciding
@@ -38,15 +36,11 @@ from tests.fakes.base import (
     status,
 )
 
+pytestmark = pytest.mark.usefixtures("no_lease_ends")
+
 THREADED = Deciding([rule("builds", live=True, thread=True)])
 MARKS = ("alphaone", "betatwo", "gammathree")
 ASKED = {"delivered", "edited", "unsure", "transient", "limited", "dead", "rejected", "gone"}  # each is one request
-
-
-@pytest.fixture(autouse=True)
-def no_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock runs fast: on a machine with other work, a lease would end in the middle of a request."""
-    monkeypatch.setattr(deliver, "LEASE_BEYOND_TIMEOUT", timedelta(hours=2))
 
 
 @dataclass(frozen=True, kw_only=True)
