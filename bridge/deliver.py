@@ -713,7 +713,7 @@ def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], ch
         names = (event.author, event.author_name, event.author_email) if word == "author" else (word,)
         person = next((person for name in names if name and (person := _person(name, people))), None)
         # A terminal has no ids of people: it shows their names.
-        if person is not None and (known := ({"console": person.name} | person.ids).get(chat)):
+        if person is not None and person.mention and (known := ({"console": person.name} | person.ids).get(chat)):
             found.append(known)
     return tuple(dict.fromkeys(found))
 
@@ -721,7 +721,7 @@ def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], ch
 def _person(name: str, people: dict[str, Person]) -> Person | None:
     wanted = name.lower()
     for person in people.values():
-        if wanted in (person.name.lower(), person.ids.get("email", "").lower()):
+        if wanted in person.known_as:
             return person
     return None
 

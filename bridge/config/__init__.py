@@ -1,6 +1,7 @@
 """YAML text to `Config`: every problem at once, with its line.
 
-The way of a text: `load` finds it, `yaml` reads it with places, `fill` puts the environment in, `build` walks it
+The way of a text: `load` finds it, `yaml` reads it with places, `beside` what it names (`people`: a table),
+`fill` puts the environment in, `build` walks it
 (`sections`, `rules`, asking through `reader`) and collects what is wrong in a `report`. `keys` is the table of all
 keys, for that walk and for the `json_schema`. Imports neither aiohttp nor slack_sdk, so that ``bridge check`` is quick.
 """

@@ -1,4 +1,4 @@
-"""Which other files does a configuration consist of: teams' rules that ``include`` names?
+"""Which other files does a configuration consist of: teams' rules (``include``), lists of people (``people_from``)?
 
 Finds and reads them, each with a report of its own, so that a problem is told at its place in its file. A file that
 is named so names no further ones. Nothing is filled in here, and a missing file is a problem, never an exception.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from bridge.config.people import people
 from bridge.config.reader import Reader, short
 from bridge.config.report import Place, Report, under
 from bridge.config.yaml import MAX_BYTES, Entry, Mapping, Node, Scalar, Sequence, read
@@ -20,6 +21,7 @@ from bridge.errors import ConfigError
 
 MOST_FILES = 500
 INCLUDE = "include"
+PEOPLE_FROM = "people_from"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def _read(path: Path, folder: Path, report: Report) -> Beside | None:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-        tree = read(data, own, empty="the file is empty, write something or remove it")
+        table = path.suffix.lower() == ".csv"
+        tree = people(data, own) if table else read(data, own, empty="the file is empty, write something or remove it")
         return Beside(path, Reader(own, data.decode("utf-8-sig").splitlines()), tree)
     except OSError as error:
         own.error(Place(), "", f"cannot be read: {error.strerror}")
@@ -94,8 +97,15 @@ def _read(path: Path, folder: Path, report: Report) -> Beside | None:
 # -- all in one --------------------------------------------------------------------------------------------------------
 
 
-def without(tree: Mapping, key: str) -> Mapping:
-    return Mapping(tree.place, {name: entry for name, entry in tree.entries.items() if name != key})
+def without(tree: Mapping, *keys: str) -> Mapping:
+    return Mapping(tree.place, {name: entry for name, entry in tree.entries.items() if name not in keys})
+
+
+def with_entries(tree: Mapping, key: str, more: list[Node]) -> Mapping:
+    """Return `tree` with the entries of other files' mappings beside those of its own at `key`."""
+    all_of_them = [*([tree.entries[key].node] if key in tree.entries else []), *more]
+    entries = {name: one for node in all_of_them if isinstance(node, Mapping) for name, one in node.entries.items()}
+    return Mapping(tree.place, {**tree.entries, key: Entry(tree.place, Mapping(tree.place, entries))})
 
 
 def with_items(tree: Mapping, key: str, more: list[Node]) -> Mapping:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bridge.config import keys, rules, sections
-from bridge.config.beside import Beside
-from bridge.config.model import Config, DestinationConfig, SourceConfig
+from bridge.config.beside import INCLUDE, PEOPLE_FROM, Beside
+from bridge.config.model import Config, DestinationConfig, Person, SourceConfig
 from bridge.config.reader import Reader, short
 from bridge.config.report import Place
 from bridge.config.rules import Names
@@ -16,17 +16,31 @@ from bridge.route import Rule
 VERSION = 1
 
 
-def build(reader: Reader, tree: Node, templates: dict[str, str], included: Collection[Beside] = ()) -> Config:
-    """Return the configuration, with the rules of `included` files; it holds only if no error was reported."""
+def build(
+    reader: Reader,
+    tree: Node,
+    templates: dict[str, str],
+    included: Collection[Beside] = (),
+    lists: Collection[Beside] = (),
+) -> Config:
+    """Return the configuration, with the rules of `included` files and the people of `lists`.
+
+    It holds only if no error was reported.
+    """
     entries = _top(reader, tree)
     _version(reader, entries)
     server = sections.server(reader, _section(entries, "server"))
     sources = sections.sources(reader, _section(entries, "sources"))
     places = sections.destinations(reader, _section(entries, "destinations"))
-    people = sections.people(reader, _section(entries, "people"))
-    names = Names(sources, places, people, templates)
-    if "include" in entries:
-        reader.texts(entries["include"].node, "include")
+    for key in (INCLUDE, PEOPLE_FROM):
+        if key in entries:
+            reader.texts(entries[key].node, key)
+    people: dict[str, Person] = {}
+    sections.people(reader, _section(entries, "people"), people)
+    for one in lists:
+        sections.people(one.reader, one.tree, people)
+        reader.report.take(one.reader.report)
+    names = Names(sources, places, people, templates, sections.groups(reader, _section(entries, "groups"), people))
     found = rules.Found()
     rules.rules(reader, _section(entries, "rules"), names, found)
     for one in included:

@@ -32,6 +32,7 @@ def schema() -> Schema:
         "sources": _named({"$ref": "#/$defs/source"}),
         "destinations": _named({"oneOf": [{"$ref": f"#/$defs/destination_{name}"} for name in DESTINATIONS]}),
         "people": {"type": ["object", "null"], "additionalProperties": _people()},
+        "groups": {"type": ["object", "null"], "additionalProperties": TEXTS},
         "rules": {"type": ["array", "null"], "items": {"$ref": "#/$defs/rule"}},
         "tests": {"type": ["array", "null"], "items": {"$ref": "#/$defs/test"}},
     }
@@ -109,7 +110,8 @@ def _people() -> Schema:
     texts["telegram"] = "The user name, @octocat, in quotes, or the number of somebody without one."
     texts["zulip"] = "The number in the address of the profile, 1234, in quotes; a group is *on-call*."
     texts["webex"] = "The e-mail address with which the person is in Webex, or the person's id."
-    return _closed({chat: Key(TEXT, text) for chat, text in texts.items()})
+    chats = {chat: Key(TEXTS if chat == "email" else TEXT, text) for chat, text in texts.items()}
+    return _closed({**chats, **keys.PERSON})
 
 
 def _rule() -> Schema:

@@ -87,9 +87,15 @@ GOAL: dict[str, Key] = {
         "match and one at the end.",
     ),
     "thread": Key({**FLAG, "default": False}, "Follow-ups go into the thread of the first message."),
-    "mention": Key(TEXTS, "Whom to notify: `author`, a name under `people`, or a list of them."),
+    "mention": Key(TEXTS, "Whom to notify: `author`, a name under `people` or `groups`, or a list of them."),
     "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds."),
 }
+
+PERSON: dict[str, Key] = {
+    "also": Key(TEXTS, "Further logins, names and e-mails of this person; upper and lower case are the same."),
+    "mention": Key({**FLAG, "default": True}, "`false`: no rule notifies this person."),
+}
+"""The keys of somebody under `people`, beside one for each chat."""
 
 RULE: dict[str, Key] = {
     "name": Key(TEXT, "Required and unique: what `bridge explain`, mutes and metrics call the rule."),
@@ -183,6 +189,8 @@ TOP: dict[str, Key] = {
     "sources": Key({}, "Who sends: each becomes `POST /webhooks/NAME`."),
     "destinations": Key({}, "Where messages go, by name."),
     "people": Key({}, "Who a CI login, name or e-mail is in each chat."),
+    "people_from": Key(TEXTS, "Files with more people: CSV with a row for each, or YAML like `people`."),
+    "groups": Key({}, "Names for several people at once, for `mention`."),
     "rules": Key({}, "Which events are told where; every rule that matches speaks."),
     "include": Key(TEXTS, "Files with more rules, each a list of them: `rules/*.yaml`, relative to this file."),
     "tests": Key({}, "Events and where they must lead, run by `bridge test`."),

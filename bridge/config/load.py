@@ -14,7 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.config.beside import INCLUDE, Beside, beside, named_files, with_items, without, written
+from bridge.config.beside import (
+    INCLUDE,
+    PEOPLE_FROM,
+    Beside,
+    beside,
+    named_files,
+    with_entries,
+    with_items,
+    without,
+    written,
+)
 from bridge.config.build import build
 from bridge.config.fill import files, fill
 from bridge.config.model import Config
@@ -74,7 +84,8 @@ def load(path: str | None, environ: Mapping[str, str]) -> Config:
     reader.literals(text)
     tree = fill(text, environ, found.folder, report)
     files = [_filled(one, "rules", environ, found.folder) for one in beside(text, INCLUDE, found.folder, report)]
-    config = build(reader, tree, templates(found.folder, report), files)
+    lists = [_filled(one, "people", environ, found.folder) for one in beside(text, PEOPLE_FROM, found.folder, report)]
+    config = build(reader, tree, templates(found.folder, report), files, lists)
     if report.failed:
         raise report.as_error()
     return replace(config, folder=found.folder, starter=found.starter, warnings=tuple(report.problems))
@@ -89,12 +100,14 @@ def whole(found: Found) -> bytes:
     """Return the text with what it includes, for where no files are; raise ConfigError where that cannot be read."""
     report = Report(found.file)
     tree = read(found.data, report)
-    if not isinstance(tree, Tree) or INCLUDE not in tree.entries:
+    if not isinstance(tree, Tree) or not {INCLUDE, PEOPLE_FROM} & tree.entries.keys():
         return found.data
-    files = beside(tree, INCLUDE, found.folder, report)
+    rules = [one.tree for one in beside(tree, INCLUDE, found.folder, report)]
+    people = [one.tree for one in beside(tree, PEOPLE_FROM, found.folder, report)]
     if report.failed:
         raise report.as_error()
-    return written(with_items(without(tree, INCLUDE), "rules", [one.tree for one in files])).lstrip("\n").encode()
+    alone = with_entries(with_items(without(tree, INCLUDE, PEOPLE_FROM), "rules", rules), "people", people)
+    return written(alone).lstrip("\n").encode()
 
 
 # -- where it is -------------------------------------------------------------------------------------------------------
@@ -180,10 +193,13 @@ def watched_paths(path: str | None, environ: Mapping[str, str]) -> list[Path]:
 
 
 def _included(found: Found, text: str) -> list[Path]:
-    if INCLUDE not in text:  # asked every second: what names no other file is not read again for that
+    if (
+        INCLUDE not in text and PEOPLE_FROM not in text
+    ):  # asked every second: what names no other file is not read again for that
         return []
     try:
-        paths = named_files(read(found.data, Report("")), INCLUDE, found.folder)
+        tree = read(found.data, Report(""))
+        paths = [path for key in (INCLUDE, PEOPLE_FROM) for path in named_files(tree, key, found.folder)]
     except ConfigError:
         return []
     return [*paths, *(secret for path in paths for secret in files(_text(path), found.folder))]

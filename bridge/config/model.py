@@ -63,10 +63,20 @@ class DestinationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Who a CI login, name or e-mail is. `ids` by chat: ``{"slack": "U024BE7LH", "email": ...}``."""
+    """Who a CI login, name or e-mail is. `ids` by chat: ``{"slack": "U024BE7LH", "email": ...}``.
+
+    `also` are further logins, names and e-mails. Whoever wants no `mention` is not notified by any rule.
+    """
 
     name: str
     ids: dict[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    mention: bool = True
+
+    @cached_property
+    def known_as(self) -> frozenset[str]:
+        """Every name of this person, in lower case."""
+        return frozenset(one.lower() for one in (self.name, self.ids.get("email", ""), *self.also) if one)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,7 @@ class Names:
     destinations: Mapping[str, Named]
     people: Mapping[str, Person]
     templates: Collection[str]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
 
 
@@ -278,7 +279,8 @@ def _check_goal(
         reader.error(*told("channel"), f"{what}, only a destination with `token` and `channel` can choose")
     for person in goal.mention:
         chat = DESTINATIONS[place.type].PERSON
-        if chat != "console" and person in names.people and chat not in names.people[person].ids:
+        known = names.people.get(person)
+        if chat != "console" and known is not None and known.mention and chat not in known.ids:
             reader.warn(*told("mention"), f"'{person}' has no {chat} id under `people`, so nobody is notified there")
 
 
@@ -310,9 +312,12 @@ def _mention(reader: Reader, node: Node, path: str, names: Names) -> tuple[str, 
         if text == "author" or text in names.people:
             found.append(text)
             continue
-        hint = near(text.removeprefix("@"), ("author", *names.people))
+        if text in names.groups:
+            found += names.groups[text]
+            continue
+        hint = near(text.removeprefix("@"), ("author", *names.people, *names.groups))
         reader.error(item, where, f"nobody named '{short(text)}' under `people`{hint}")
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[Change, ...]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from bridge.config.keys import SERVER, SOURCE
+from bridge.config.keys import PERSON, SERVER, SOURCE
 from bridge.config.model import MAX_BODY, RETENTION, DestinationConfig, Person, ServerConfig, SourceConfig
 from bridge.config.reader import Reader, may_be_empty, near, short
 from bridge.config.report import under
@@ -266,6 +266,7 @@ def secret_values(options: DestinationOptions) -> Iterable[str]:
 
 # -- people ------------------------------------------------------------------------------------------------------------
 
+AUTHOR = "author"  # the word of `mention` that is nobody's name
 _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted(DESTINATIONS) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
@@ -279,16 +280,58 @@ _ZULIP_ID = re.compile(r"[1-9][0-9]{0,19}|\*[^*\x00-\x1f]{1,100}\*")
 _WEBEX_ID = re.compile(r"[\w.+'-]{1,64}@[A-Za-z0-9.-]{1,190}|[A-Za-z0-9_=-]{20,200}", re.ASCII)
 
 
-def people(reader: Reader, node: Node) -> dict[str, Person]:
-    found: dict[str, Person] = {}
+def people(reader: Reader, node: Node, found: dict[str, Person]) -> None:
+    """Add the people of one file to those of the files before it."""
+    known = {one: person.name for person in found.values() for one in person.known_as}
     for name, entry in reader.mapping(node, "people").items():
         path = under("people", short(name))
-        ids: dict[str, str] = {}
-        for chat, where in reader.mapping(entry.node, path, CHATS).items():
-            text = reader.text(where.node, under(path, chat))
-            if text is not None and _fits(reader, chat, text, where.node, under(path, chat)):
-                ids[chat] = text
-        found[name] = Person(name=name, ids=ids)
+        if name in found:
+            reader.error(entry, path, f"there is a '{short(name)}' already, remove one of the two")
+            continue
+        if name == AUTHOR:
+            reader.error(entry, path, f"'{name}' is whoever made the change, write the login of somebody")
+        person = _person(reader, name, entry.node, path)
+        for one in sorted(person.known_as & known.keys()):
+            text = f"'{short(one)}' is '{short(known[one])}' already, who comes first and is the one that is meant"
+            reader.warn(entry, path, text)
+        for one in person.known_as:
+            known.setdefault(one, name)
+        found[name] = person
+
+
+def _person(reader: Reader, name: str, node: Node, path: str) -> Person:
+    keys = reader.mapping(node, path, (*CHATS, *PERSON))
+    ids: dict[str, str] = {}
+    also: list[str] = []
+    for chat, where in ((chat, keys[chat]) for chat in keys if chat in CHATS):
+        texts = reader.texts(where.node, under(path, chat)) if chat == "email" else _one(reader, where, path, chat)
+        fitting = [text for at, place, text in texts if _fits(reader, chat, text, at, place)]
+        also += fitting[1:]
+        if fitting:
+            ids[chat] = fitting[0]
+    if "also" in keys:
+        also += [text for _, _, text in reader.texts(keys["also"].node, under(path, "also"))]
+    mention = reader.flag(keys["mention"].node, under(path, "mention")) if "mention" in keys else True
+    return Person(name=name, ids=ids, also=tuple(also), mention=mention is not False)
+
+
+def _one(reader: Reader, entry: Entry, path: str, chat: str) -> list[tuple[Node, str, str]]:
+    text = reader.text(entry.node, under(path, chat))
+    return [] if text is None else [(entry.node, under(path, chat), text)]
+
+
+def groups(reader: Reader, node: Node, known: dict[str, Person]) -> dict[str, tuple[str, ...]]:
+    """Return who is in each group, by the names under ``people``."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, entry in reader.mapping(node, "groups").items():
+        path = under("groups", short(name))
+        if name == AUTHOR or name in known:
+            reader.error(entry, path, f"'{short(name)}' is somebody already, choose another name for the group")
+        members = reader.texts(entry.node, path)
+        for at, where, text in members:
+            if text not in known:
+                reader.error(at, where, f"nobody named '{short(text)}' under `people`{near(text, known)}")
+        found[name] = tuple(text for _, _, text in members if text in known)
     return found
 
 

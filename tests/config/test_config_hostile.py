@@ -87,12 +87,14 @@ SHAPED = st.fixed_dictionaries(
     optional={
         "version": TREES,
         "include": TREES,
+        "people_from": TREES,
+        "groups": st.dictionaries(KEYS, TREES, max_size=2) | TREES,
         "server": _mapping(*SERVER) | TREES,
         "sources": st.dictionaries(KEYS, _mapping(*SOURCE), max_size=2) | TREES,
         "destinations": st.dictionaries(
             KEYS, _mapping("type", "url", "token", "channel", "api_url", "rate", "timeout", "attempts"), max_size=2
         ),
-        "people": st.dictionaries(KEYS, _mapping("slack", "email"), max_size=2) | TREES,
+        "people": st.dictionaries(KEYS, _mapping("slack", "email", "also", "mention"), max_size=2) | TREES,
         "rules": st.lists(_mapping(*RULE) | st.fixed_dictionaries({"match": _mapping(*MATCH)}), max_size=2) | TREES,
         "tests": st.lists(_mapping(*TEST) | st.fixed_dictionaries({"event": _mapping(*EVENT)}), max_size=2) | TREES,
     },

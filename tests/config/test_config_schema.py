@@ -115,6 +115,7 @@ def test_the_example_is_right_without_any_environment(folder):
 
 def test_the_example_is_right_with_everything_switched_on(folder):
     (folder / "config.yaml").write_text(SWITCHED_ON)
+    (folder / "people.csv").write_text("name,slack\nhubot,U0G9QF9C6\n")
     (folder / "rules").mkdir()
     (folder / "rules" / "team.yaml").write_text("- {name: a team's own, to: oncall}\n")
     config = load(None, ENVIRON)

@@ -1,0 +1,151 @@
+"""`people`, `people_from` and `groups`: who is who, and who is notified."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.cli.config import config_group
+from bridge.config import load, watched_paths
+from bridge.config.people import people
+from bridge.config.report import Report
+from bridge.deliver import mentions
+from bridge.errors import ConfigError
+from bridge.event import Event, Kind
+from tests.config.conftest import ENVIRON, HEAD
+
+MONA = "mona: {slack: U0MONALISA, email: [mona@example.com, Mona@Example.org], also: [Octo-Cat, Mona Lisa]}"
+TEXT = HEAD.replace("{octocat: {slack: U024BE7LH}}", f"\n  {MONA}\n  hubot: {{slack: U0G9QF9C6, mention: false}}")
+TABLE = """\
+Name,slack,email,also,mention
+
+dee,U0DEE0001,dee@example.com; d@example.org,"Dee, D.",
+eve,U0EVE0001,,,False
+"""
+
+
+def an_event(**said: str) -> Event:
+    return Event(source="github", type="github", kind=Kind.PIPELINE, **said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"author": "MONA"},
+        {"author": "octo-cat"},
+        {"author": "x", "author_name": "mona lisa"},
+        {"author": "x", "author_email": "mona@example.ORG"},
+        {"author": "x", "author_email": "mona@example.com"},
+    ],
+)
+def test_an_author_is_found_by_every_name_in_any_case(loading, said):
+    known = loading(TEXT).people
+    assert mentions(("author",), an_event(**said), known, "slack") == ("U0MONALISA",)
+
+
+def test_the_first_address_is_the_one_for_mail(loading):
+    assert mentions(("mona",), an_event(), loading(TEXT).people, "email") == ("mona@example.com",)
+
+
+def test_who_wants_no_mention_is_notified_by_no_rule(loading):
+    known = loading(TEXT).people
+    assert mentions(("hubot", "author"), an_event(author="hubot"), known, "slack") == ()
+
+
+def test_who_wants_no_mention_needs_no_id(lines):
+    text = TEXT.replace("slack: U0G9QF9C6, mention", "mention") + "    mention: hubot\n"
+    text = text.replace("- {name: all, to: [team, bot]}", "- name: all\n    to: [team, bot]")
+    assert lines(text) == []
+
+
+def test_a_group_is_its_members_each_once(loading):
+    text = f"{TEXT}  - {{name: g, to: bot, mention: [crew, mona, author]}}\ngroups: {{crew: [mona, hubot, mona]}}\n"
+    (goal,) = loading(text).rules[1].to
+    assert goal.mention == ("mona", "hubot", "author")
+
+
+def test_nobody_is_named_twice_in_a_message(loading):
+    known = loading(TEXT).people
+    assert mentions(("mona", "author"), an_event(author="Octo-Cat"), known, "slack") == ("U0MONALISA",)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("groups: {crew: [moan]}", "groups.crew.0: nobody named 'moan' under `people`, did you mean 'mona'?"),
+        ("groups: {mona: [hubot]}", "groups.mona: 'mona' is somebody already, choose another name for the group"),
+        ("groups: {crew: []}", "groups.crew: the list is empty"),
+        (
+            "  - {name: g, to: bot, mention: crwe}\ngroups: {crew: [mona]}",
+            "named 'crwe' under `people`, did you mean 'crew'",
+        ),
+        ("people_from: gone.csv", "people_from: there is no file 'gone.csv' beside the configuration"),
+    ],
+)
+def test_names_that_lead_nowhere_are_told(lines, more, told):
+    (line,) = lines(f"{TEXT}{more}\n")
+    assert told in line
+
+
+def test_two_people_with_one_name_are_warned_about(lines):
+    (line,) = lines(TEXT.replace("mention: false", "also: MONA LISA"))
+    assert line.startswith("config.yaml:6:3: people.hubot: warning: 'mona lisa' is 'mona' already")
+
+
+def test_a_table_has_a_person_in_each_row(loading, folder):
+    (folder / "people.csv").write_bytes(b"\xef\xbb\xbf" + TABLE.replace("\n", "\r\n").encode())
+    known = loading(f"{TEXT}people_from: people.csv\n").people
+    assert list(known) == ["mona", "hubot", "dee", "eve"]
+    assert known["dee"].ids == {"slack": "U0DEE0001", "email": "dee@example.com"}
+    assert known["dee"].also == ("d@example.org", "Dee, D.")
+    assert (known["dee"].mention, known["eve"].mention) == (True, False)
+
+
+def test_a_file_of_yaml_looks_like_people(loading, folder):
+    (folder / "more.yaml").write_text("dee: {slack: U0DEE0001}\n")
+    assert loading(f"{TEXT}people_from: [more.yaml]\n").people["dee"].ids == {"slack": "U0DEE0001"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "1:1: the first row names the columns: `name`, `slack`, `email` and so on"),
+        ("slack\nU0DEE0001\n", "1:1: the first row names the columns: `name`, `slack`, `email` and so on"),
+        ("name,slack,Slack\n", "1:1: two columns have the same name, remove one"),
+        ("name,slak\ndee,U0DEE0001\n", "2:1: people.dee.slak: unknown key, did you mean 'slack'?"),
+        ("name,slack\n\ndee,@dee\n", "3:1: people.dee.slack: '@dee' is no Slack ID"),
+        ("name,slack\n,U0DEE0001\n", "2:1: people: this row has no `name`"),
+        ("name\ndee\ndee\n", "3:1: people.dee: this name stands in an earlier row"),
+        ("name\nmona\n", "2:1: people.mona: there is a 'mona' already"),
+        ('name\n"dee\n', "2:1: this row is no CSV"),
+        ("name,mention\ndee,maybe\n", "2:1: people.dee.mention: write true or false"),
+    ],
+)
+def test_a_problem_of_a_table_is_told_at_its_row(lines, folder, text, told):
+    (folder / "people.csv").write_text(text)
+    (line,) = lines(f"{TEXT}people_from: people.csv\n")
+    assert line.startswith(f"people.csv:{told}")
+
+
+@given(st.binary(max_size=80) | st.text('name,;"\r\n\0 $', max_size=40).map(lambda text: f"name\n{text}".encode()))
+def test_any_bytes_are_a_table_or_a_problem(data):
+    told = "people.csv: "
+    try:
+        people(data, Report("people.csv"))
+    except ConfigError as error:
+        told = str(error)
+    assert told.startswith("people.csv:")
+
+
+def test_pack_takes_people_along_and_a_reload_watches_them(loading, folder, monkeypatch):
+    (folder / "people.csv").write_text(TABLE)
+    whole = loading(f"{TEXT}people_from: people.csv\n").people
+    assert folder.joinpath("people.csv").samefile(watched_paths(None, ENVIRON)[-1])
+    for name in ("BRIDGE_CONFIG", "BRIDGE_CONFIG_YAML"):
+        monkeypatch.delenv(name, raising=False)
+    packed = CliRunner().invoke(config_group, ["pack"]).stdout.strip()
+    (folder / "people.csv").unlink()
+    (folder / "config.yaml").unlink()
+    assert load(None, {**ENVIRON, "BRIDGE_CONFIG_YAML": packed}).people == whole
