@@ -206,6 +206,10 @@ def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]]) 
         living = ", living" if target.live else ""
         asked = ", ".join(target.rules)
         click.echo(f"\n  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})")
+        if message.native is not None:  # the words are the template's own JSON, and nobody else can draw that
+            for line in json.dumps(message.native, ensure_ascii=False, indent=2).splitlines():
+                click.echo("    " + "".join(char if char.isprintable() else "·" for char in line))
+            continue
         for line in console.text(message, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")).splitlines():
             click.echo(f"    {line}")
 
