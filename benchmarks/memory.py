@@ -36,22 +36,36 @@ def measure(context: Context) -> list[Row]:
     ]
 
 
-def _source(name: str) -> dict[str, str]:
+def _source(name: str) -> dict[str, Any]:
+    if name in ("netlify", "standard", "travis", "buildkite"):  # their keys have forms of their own
+        return {"type": name, "unsigned": True}
     signs = SOURCES[name].SIGNS and name != "generic"
     return {"type": name, "secret" if signs else "token": SECRET}
 
 
 def places(chat: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return one destination of every type that is known here, and the types that are not."""
-    token = {"token": "made-up-token", "channel": "builds"}
+    bot = {"site": chat, "token": "made-up-token", "channel": "builds"}
     options: dict[str, dict[str, Any]] = {
-        "slack": {"token": "xoxb-made-up", "channel": "#builds", "api_url": f"{chat}/api/"},
-        "discord": {"url": f"{chat}/api/webhooks/1/made-up"},
-        "teams": {"url": f"{chat}/teams"},
-        "google_chat": {"url": f"{chat}/google"},
-        "mattermost": {"site": chat, **token},
-        "rocketchat": {"url": f"{chat}/hooks/made-up"},
         "console": {},
+        "discord": {"url": f"{chat}/api/webhooks/1/made-up"},
+        "email": {"smtp_url": "smtp://127.0.0.1:2525", "from": "bridge@example.com", "to": "team@example.com"},
+        "google_chat": {"url": f"{chat}/v1/spaces/AAAA/messages?key=made-up&token=made-up"},
+        "matrix": {"homeserver": chat, "token": "made-up-token", "room": "!made-up:example.com"},
+        "mattermost": bot,
+        "rocketchat": bot,
+        "slack": {"token": "xoxb-made-up", "channel": "#builds", "api_url": f"{chat}/api/"},
+        "teams": {"url": f"{chat}/workflows/made-up/triggers/manual/paths/invoke?sig=made-up"},
+        "telegram": {"token": f"123456:{'a' * 35}", "chat": "-1001234567890", "api_url": chat},
+        "webex": {"token": "made-up-token", "room": "a" * 76, "api_url": chat},
+        "webhook": {"url": f"{chat}/hook", "secret": f"whsec_{'a' * 32}"},
+        "zulip": {
+            "site": chat,
+            "email": "bridge-bot@example.com",
+            "api_key": "a" * 32,
+            "channel": "builds",
+            "topic": "ci",
+        },
     }
     known = {f"one-{name}": {"type": name, **options[name]} for name in DESTINATIONS if name in options}
     return known, [name for name in DESTINATIONS if name not in options]
