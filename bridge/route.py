@@ -516,7 +516,20 @@ def route(rules: Sequence[Rule], event: Event) -> Routing:
             _owe(targets, _target(rule, goal, event))
         if rule.stop:
             stopped = rule.name
-    return Routing(tuple(verdicts), tuple(targets.values()))
+    return Routing(tuple(verdicts), _named_once(targets.values()))
+
+
+def _named_once(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return the targets, nobody mentioned in two posts to one destination; what lives may be an edit, unnoticed."""
+    named: set[tuple[str, str]] = set()
+    found: list[Target] = []
+    for target in targets:
+        if target.mention and not target.live:
+            new = tuple(word for word in target.mention if (target.destination, word) not in named)
+            named.update((target.destination, word) for word in new)
+            target = target.with_(mention=new)
+        found.append(target)
+    return tuple(found)
 
 
 def _target(rule: Rule, goal: Goal, event: Event) -> Target:

@@ -607,3 +607,20 @@ def test_the_index_leaves_out_no_rule_that_wants_the_event(
     ]
     seen = Event(source="github", type="github", kind=Kind.PIPELINE, repository=repository)
     assert Index(rules).worth_asking(seen) == worth_asking(rules, seen)
+
+
+def test_nobody_is_named_in_two_posts_to_one_destination() -> None:
+    broken = an_event(status=Status.FAILURE, change=Change.BROKEN)
+    first = Goal(destination="builds", mention=("author", "octocat"))
+    more = Goal(destination="builds", channel="#red", mention=("octocat", "hubot"))
+    elsewhere = Goal(destination="oncall", mention=("author",))
+    found = route([a_rule(first, more), a_rule(elsewhere, name="another")], broken).targets
+    assert [target.mention for target in found] == [("author", "octocat"), ("hubot",), ("author",)]
+
+
+def test_a_living_message_takes_the_name_from_no_post_for_edits_notify_nobody() -> None:
+    broken = an_event(status=Status.FAILURE, change=Change.BROKEN)
+    live = Goal(destination="builds", live=True, mention=("author",))
+    post = Goal(destination="builds", channel="#red", mention=("author",))
+    found = route([a_rule(live, post)], broken).targets
+    assert [target.mention for target in found] == [("author",), ("author",)]
