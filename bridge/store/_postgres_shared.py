@@ -1,9 +1,9 @@
 """What do all processes on one PostgreSQL share beside events and deliveries, and how does everything move house?
 
 Rate limits are rows, and the database's own clock is the only one that counts: N workers together ask a chat no faster
-than one would. How destinations are, and how the sources were answered on a day, is a row each. One process at a time
-leads: it holds an advisory lock of its session, which ends when the session does. Moving is one snapshot out, or one
-transaction in.
+than one would. How destinations are, how the sources were answered on a day, and what is muted, is a row each. One
+process at a time leads: it holds an advisory lock of its session, which ends when the session does. Moving is one
+snapshot out, or one transaction in.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
 """
@@ -19,7 +19,7 @@ import asyncpg
 from bridge.errors import StoreUnavailable
 from bridge.store._postgres_keys import LEADING, fit, fit_key
 from bridge.store._postgres_wire import alone
-from bridge.store.base import Condition, Limit, Row, Tally
+from bridge.store.base import Condition, Limit, Mute, Row, Tally
 from bridge.store.moving import (
     CHUNK,
     COUNTED,
@@ -32,7 +32,8 @@ from bridge.store.moving import (
     fitting,
     not_empty,
 )
-from bridge.store.rows import condition, day, lane, tally_row
+from bridge.store.rows import MUTE_COLUMNS, condition, day, lane, mute_number, mute_row, tally_row
+from bridge.store.rows import mute as read_mute
 from bridge.store.rows import tally as read_tally
 
 if TYPE_CHECKING:
@@ -182,6 +183,33 @@ async def tally(connection: Connection, tallies: Sequence[Tally]) -> None:
 
 async def tallies(connection: Connection, since: datetime) -> list[Tally]:
     return [read_tally(tuple(row)) for row in await connection.fetch(TALLIES, day(since))]
+
+
+# -- what is muted -----------------------------------------------------------------------------------------------------
+
+# Two mutes of the same words: the later one says until when.
+MUTE_AGAIN = "UPDATE mutes SET until = $4 WHERE rule = $1 AND repository = $2 AND branch = $3 AND until > $4"
+MUTE = """
+    INSERT INTO mutes (rule, repository, branch, since, until, reason) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id
+"""
+UNMUTE = "UPDATE mutes SET until = $1 WHERE id = ANY ($2::bigint[]) AND until > $1 RETURNING id"
+MUTES = f"SELECT {MUTE_COLUMNS} FROM mutes WHERE until > $1 ORDER BY id"  # noqa: S608 - our own words
+
+
+async def mute(connection: Connection, given: Mute) -> str:
+    row = mute_row(given)
+    await connection.execute(MUTE_AGAIN, *row[:4])
+    return f"m{await connection.fetchval(MUTE, *row)}"
+
+
+async def unmute(connection: Connection, mute_ids: Sequence[str], now: datetime) -> list[str]:
+    numbers = list(map(mute_number, mute_ids))
+    ended = {f"m{row[0]}" for row in await connection.fetch(UNMUTE, now.timestamp(), numbers)}
+    return [one for one in mute_ids if one in ended]
+
+
+async def mutes(connection: Connection, since: datetime) -> list[Mute]:
+    return [read_mute(tuple(row)) for row in await connection.fetch(MUTES, since.timestamp())]
 
 
 # -- who leads ---------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ PURGE_RUNS = """
 PURGE_PLACES = "DELETE FROM places WHERE key IN (SELECT key FROM places WHERE updated_at < ? LIMIT ?)"
 PURGE_TRACKS = "DELETE FROM tracks WHERE key IN (SELECT key FROM tracks WHERE updated_at < ? LIMIT ?)"
 PURGE_SEEN = "DELETE FROM seen WHERE (source, key) IN (SELECT source, key FROM seen WHERE at < ? LIMIT ?)"
+PURGE_MUTES = "DELETE FROM mutes WHERE id IN (SELECT id FROM mutes WHERE until < ? LIMIT ?)"
 PURGE_TALLIES = """
     DELETE FROM tallies WHERE (day, source, answer, repository) IN (
         SELECT day, source, answer, repository FROM tallies WHERE day < ? LIMIT ?)
@@ -61,7 +62,7 @@ def seen(db: sqlite3.Connection, source: str, keys: Sequence[str]) -> set[str]:
 
 
 def deliveries(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[StoredDelivery]:
-    clause, values = rows.where(where, rows.DELIVERY_KEYS)
+    clause, values = rows.where(rows.chosen_deliveries(where), rows.DELIVERY_KEYS)
     query = (
         f"SELECT {rows.DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event_id {clause} "  # noqa: S608
         "ORDER BY d.id DESC LIMIT ?"
@@ -100,6 +101,7 @@ def purge(db: sqlite3.Connection, before: datetime, limit: int) -> int:
         (PURGE_EVENTS, at),
         (PURGE_RUNS, at),
         (PURGE_PLACES, at),
+        (PURGE_MUTES, at),
         (PURGE_TRACKS, at - rows.TRACKS_FOR.total_seconds()),
         (PURGE_SEEN, at - rows.SEEN_FOR.total_seconds()),
         (PURGE_TALLIES, rows.day(before) - rows.SEEN_FOR.days),

@@ -1,7 +1,7 @@
 """What does a SQLite store keep beside events and deliveries, and how does it move house?
 
-How the destinations are (for view: there is one worker), and everything as rows, out and in. Moving has connections of
-its own: a long read sees one moment and holds nobody up, and a restore is one transaction or nothing.
+How the destinations are (for view: there is one worker), what is muted, and everything as rows, out and in. Moving has
+connections of its own: a long read sees one moment and holds nobody up, and a restore is one transaction or nothing.
 https://www.sqlite.org/isolation.html
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from bridge.errors import StoreUnavailable
-from bridge.store.base import Condition, Row
+from bridge.store.base import Condition, Mute, Row
 from bridge.store.moving import CHUNK, COUNTED, COUNTERS, MUST_BE_EMPTY, TABLES, chunks, counter, fitting, not_empty
-from bridge.store.rows import condition
+from bridge.store.rows import MUTE_COLUMNS, condition, mute_number, mute_row
+from bridge.store.rows import mute as read_mute
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +29,11 @@ REPORT = """
                                             failures = excluded.failures, rest_until = excluded.rest_until
 """
 CONDITIONS = "SELECT destination, ok, text, at, failures, rest_until FROM health"
+# Two mutes of the same words: the later one says until when.
+MUTE_AGAIN = "UPDATE mutes SET until = ?4 WHERE rule = ?1 AND repository = ?2 AND branch = ?3 AND until > ?4"
+MUTE = "INSERT INTO mutes (rule, repository, branch, since, until, reason) VALUES (?, ?, ?, ?, ?, ?)"
+UNMUTE = "UPDATE mutes SET until = ?1 WHERE id = ?2 AND until > ?1"
+MUTES = f"SELECT {MUTE_COLUMNS} FROM mutes WHERE until > ? ORDER BY id"  # noqa: S608 - our own words
 COUNT_ON = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?"
 COUNT_FIRST = """
     INSERT INTO sqlite_sequence (name, seq)
@@ -51,6 +58,24 @@ def report(db: sqlite3.Connection, destination: str, condition: Condition) -> No
 
 def conditions(db: sqlite3.Connection) -> dict[str, Condition]:
     return dict(map(condition, db.execute(CONDITIONS)))
+
+
+# -- what is muted -----------------------------------------------------------------------------------------------------
+
+
+def mute(db: sqlite3.Connection, given: Mute) -> str:
+    row = mute_row(given)
+    db.execute(MUTE_AGAIN, row[:4])
+    return f"m{db.execute(MUTE, row).lastrowid}"
+
+
+def unmute(db: sqlite3.Connection, mute_ids: Sequence[str], now: datetime) -> list[str]:
+    at = now.timestamp()
+    return [one for one in mute_ids if db.execute(UNMUTE, (at, mute_number(one))).rowcount]
+
+
+def mutes(db: sqlite3.Connection, since: datetime) -> list[Mute]:
+    return [read_mute(row) for row in db.execute(MUTES, (since.timestamp(),))]
 
 
 # -- moving ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ The life of a delivery::
        +- again --+
 
 `pending` waits until `due_at`. `sending` is leased to a worker; a lease that ends without an answer (a crash) makes the
-delivery unsure. `folded`: a newer state of the same living message was shown instead. `dead`: given up, kept, can be
+delivery unsure. `folded`: a newer state of the same living message was shown instead;
+or, shown as `muted`, somebody had silenced it. `dead`: given up, kept, can be
 replayed. `dropped`: it may have arrived, and `when_unsure: drop` says not to send it again.
 """
 
@@ -26,7 +27,7 @@ EventState = Literal["routed", "unrouted", "unchanged", "ignored", "unreadable",
 """What became of an event: rules wanted it; none did; it told nothing new; it has nothing for chat; it could not be
 parsed; routing it failed, which is a bug, and it is routed again when bridge starts."""
 
-DeliveryState = Literal["pending", "sending", "done", "folded", "dead", "dropped"]
+DeliveryState = Literal["pending", "sending", "done", "folded", "dead", "dropped", "muted"]
 WAITING = ("pending", "sending")
 
 
@@ -227,6 +228,32 @@ class Limit:
     burst: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """Silence until a time: of a rule by its name, of repositories, of branches of repositories, or of everything.
+
+    `repository` and `branch` are patterns as in a rule's match. `id` is given by the store.
+    """
+
+    rule: str = ""
+    repository: str = ""
+    branch: str = ""
+    since: datetime
+    until: datetime
+    reason: str = ""
+    id: str = ""
+
+    @property
+    def what(self) -> str:
+        """The words that name it on the command line."""
+        if self.rule:
+            return self.rule
+        return f"{self.repository}@{self.branch}" if self.branch else self.repository or EVERYTHING
+
+
+EVERYTHING = "all"
+
+
 class Limits(Protocol):
     """Rate limits that are counted in one place. Seconds are of that place's own steady clock."""
 
@@ -319,6 +346,18 @@ class Store(Protocol):
 
     async def tallies(self, since: datetime) -> list[Tally]:
         """Return what was counted, all days added up, from the day (UTC) of `since` on."""
+        ...
+
+    async def mute(self, mute: Mute) -> str:
+        """Keep a mute and return its id. One of the same words that still holds ends where this one begins."""
+        ...
+
+    async def unmute(self, mute_ids: Sequence[str], now: datetime) -> list[str]:
+        """End mutes now and return the ids of those that still held."""
+        ...
+
+    async def mutes(self, since: datetime) -> list[Mute]:
+        """Return the mutes that hold, and those that ended after `since`, the oldest first."""
         ...
 
     async def report(self, destination: str, condition: Condition) -> None:

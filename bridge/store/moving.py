@@ -12,11 +12,11 @@ from math import isfinite
 from bridge.errors import StoreUnavailable
 from bridge.store.base import Row
 
-COUNTED = ("events", "deliveries", "attempts")
+COUNTED = ("events", "deliveries", "attempts", "mutes")
 """Tables whose ids are given by the engine."""
-TABLES = ("events", "seen", "runs", "tracks", "places", "deliveries", "attempts", "health", "tallies")
+TABLES = ("events", "seen", "runs", "tracks", "places", "deliveries", "attempts", "health", "tallies", "mutes")
 """What is moved. Not the rate limits: they speak of seconds, and start anew."""
-MUST_BE_EMPTY = ("events", "runs", "tracks", "places", "deliveries", "attempts")
+MUST_BE_EMPTY = ("events", "runs", "tracks", "places", "deliveries", "attempts", "mutes")
 COUNTERS = "counters"
 """Rows of no table: ``{"name": "events", "last": 12}``, the last id that was given, though the row may be gone."""
 CHUNK = 500  # rows

@@ -31,6 +31,7 @@ from bridge.store.base import (
     Decider,
     Depth,
     Limits,
+    Mute,
     Row,
     Settlement,
     StoredDelivery,
@@ -47,6 +48,7 @@ from bridge.store.rows import (
     EVENT_KEYS,
     SEEN_FOR,
     TRACKS_FOR,
+    chosen_deliveries,
     day,
     depths,
     moment,
@@ -172,6 +174,12 @@ PURGE = (
     ) SELECT count(*) FROM gone
     """,
 )
+PURGE_MUTES = """
+    WITH gone AS (
+        DELETE FROM mutes WHERE id IN (SELECT id FROM mutes WHERE until < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING 1
+    ) SELECT count(*) FROM gone
+"""
 PURGE_TRACKS = """
     WITH gone AS (
         DELETE FROM tracks WHERE key IN (
@@ -440,7 +448,7 @@ class PostgresStore:
         return {fitted[row[0]] for row in await self._rows(SEEN_OF, source, list(fitted))}
 
     async def deliveries(self, *, limit: int, **chosen: Any) -> list[StoredDelivery]:
-        clause, values = where(chosen, DELIVERY_KEYS, _mark)
+        clause, values = where(chosen_deliveries(chosen), DELIVERY_KEYS, _mark)
         rows = await self._rows(
             f"SELECT {DELIVERY_COLUMNS} FROM deliveries d JOIN events e ON e.id = d.event_id {clause} "  # noqa: S608
             f"ORDER BY d.id DESC LIMIT {_mark(len(values) + 1)}",
@@ -468,6 +476,15 @@ class PostgresStore:
 
     async def tallies(self, since: datetime) -> list[Tally]:
         return await self._wire.ask(lambda connection: _postgres_shared.tallies(connection, since))
+
+    async def mute(self, mute: Mute) -> str:
+        return await self._wire.change(lambda connection: _postgres_shared.mute(connection, mute))
+
+    async def unmute(self, mute_ids: Sequence[str], now: datetime) -> list[str]:
+        return await self._wire.change(lambda connection: _postgres_shared.unmute(connection, mute_ids, now))
+
+    async def mutes(self, since: datetime) -> list[Mute]:
+        return await self._wire.ask(lambda connection: _postgres_shared.mutes(connection, since))
 
     # -- what several workers share ------------------------------------------------------------------------------------
 
@@ -505,7 +522,7 @@ class PostgresStore:
     async def purge(self, before: datetime, limit: int = 500) -> int:
         """Forget what was settled before `before`, at most `limit` rows of each kind; return how many rows went."""
         at = before.timestamp()
-        slices: list[tuple[str, float]] = [(statement, at) for statement in PURGE]
+        slices: list[tuple[str, float]] = [(statement, at) for statement in (*PURGE, PURGE_MUTES)]
         slices += [(PURGE_TRACKS, at - TRACKS_FOR.total_seconds()), (PURGE_SEEN, at - SEEN_FOR.total_seconds())]
         slices.append((PURGE_TALLIES, day(before) - SEEN_FOR.days))
         total = 0

@@ -17,7 +17,17 @@ import zstandard
 from bridge import codec
 from bridge.event import Event, Run, Target
 from bridge.observe import log
-from bridge.store.base import Claimed, Condition, Depth, StoredAttempt, StoredDelivery, StoredEvent, Tally
+from bridge.store.base import (
+    Claimed,
+    Condition,
+    DeliveryState,
+    Depth,
+    Mute,
+    StoredAttempt,
+    StoredDelivery,
+    StoredEvent,
+    Tally,
+)
 
 CLOCKS_DIFFER = timedelta(minutes=1)  # between machines, at most
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
@@ -37,7 +47,11 @@ DELIVERY_KEYS = {
     "destination": "d.destination = ?",
     "event_id": "d.event_id = ?",
     "since": "d.created_at >= ?",
+    "like": "d.text LIKE ?",
+    "unlike": "d.text NOT LIKE ?",
 }
+MUTED = "muted by m"
+"""How the text of a delivery begins that a mute has settled. It is kept as folded, a word that older code knows too."""
 ATTEMPT_COLUMNS = "at, outcome, text, seconds"
 CLAIM_COLUMNS = "event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane"
 
@@ -120,13 +134,27 @@ def stored_event(row: Sequence[Any]) -> StoredEvent:
     )
 
 
+def shown_state(state: DeliveryState, text: str) -> DeliveryState:
+    return "muted" if state == "folded" and text.startswith(MUTED) else state
+
+
+def chosen_deliveries(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked of deliveries in the words of `DELIVERY_KEYS`: a muted one is kept as folded."""
+    match given.get("state"):
+        case "muted":
+            return given | {"state": "folded", "like": f"{MUTED}%"}
+        case "folded":
+            return given | {"unlike": f"{MUTED}%"}
+    return given
+
+
 def stored_delivery(row: Sequence[Any], history: Iterable[Sequence[Any]] = ()) -> StoredDelivery:
     """Return what `DELIVERY_COLUMNS` say, and the rows of its attempts."""
     return StoredDelivery(
         id=f"d{row[0]}",
         event_id=f"e{row[1]}",
         target=codec.load(row[2], Target),
-        state=row[3],
+        state=shown_state(row[3], row[8]),
         due_at=moment(row[4]),
         created_at=moment(row[5]),
         settled_at=moment(row[6]) if row[6] is not None else None,
@@ -176,6 +204,37 @@ def tally(row: Sequence[Any]) -> Tally:
     """Return what the columns without the day say."""
     source, answer, repository, times, last_at, last_event = row
     return Tally(source, answer, repository, times, moment(last_at), last_event)
+
+
+# -- what is muted -----------------------------------------------------------------------------------------------------
+
+MUTE_COLUMNS = "id, rule, repository, branch, since, until, reason"
+
+
+def mute_row(mute: Mute) -> tuple[str, str, str, float, float, str]:
+    """Return `MUTE_COLUMNS` without the id; half a surrogate pair, which a shell may give, is no text."""
+    words = (mute.rule, mute.repository, mute.branch, mute.reason)
+    rule, repository, branch, reason = (word.encode(errors="replace").decode().replace("\0", "") for word in words)
+    return rule, repository, branch, mute.since.timestamp(), mute.until.timestamp(), reason
+
+
+def mute(row: Sequence[Any]) -> Mute:
+    """Return what `MUTE_COLUMNS` say."""
+    key, rule, repository, branch, since, until, reason = row
+    return Mute(
+        id=f"m{key}",
+        rule=rule,
+        repository=repository,
+        branch=branch,
+        since=moment(since),
+        until=moment(until),
+        reason=reason,
+    )
+
+
+def mute_number(mute_id: str) -> int:
+    """Return the number in ``m12``; 0, which is nobody's, for anything else."""
+    return number(mute_id[1:]) if mute_id.startswith("m") and mute_id[1:].isdecimal() else 0
 
 
 # -- what is claimed ---------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from bridge.store.base import (
     Condition,
     Decider,
     Depth,
+    Mute,
     Row,
     Settlement,
     StoredDelivery,
@@ -278,6 +279,15 @@ class SqliteStore:
 
     async def tallies(self, since: datetime) -> list[Tally]:
         return await self._read(lambda db: looking.tallies(db, since))
+
+    async def mute(self, mute: Mute) -> str:
+        return await self._write(lambda db: _sqlite_shared.mute(db, mute))
+
+    async def unmute(self, mute_ids: Sequence[str], now: datetime) -> list[str]:
+        return await self._write(lambda db: _sqlite_shared.unmute(db, mute_ids, now))
+
+    async def mutes(self, since: datetime) -> list[Mute]:
+        return await self._read(lambda db: _sqlite_shared.mutes(db, since))
 
     # -- what several workers would share ------------------------------------------------------------------------------
 

@@ -212,7 +212,7 @@ async def test_forgetting_looks_through_no_table(path: Path) -> None:
         for name, text in statements.items()
     }
     db.close()
-    assert len(plans) == 9
+    assert len(plans) == 10
     for name, steps in plans.items():
         assert not [step for step in steps if step.startswith("SCAN")], (name, steps)
 
