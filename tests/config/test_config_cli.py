@@ -188,6 +188,6 @@ def test_the_workflow_in_the_docs_runs_commands_that_are_there():
     assert WORKFLOW
     steps = yaml.safe_load(WORKFLOW[1])["jobs"]["check"]["steps"]
     called = [word for step in steps for word in re.findall(r"bridge ([a-z]+)", step.get("run", ""))]
-    assert {"check", "test"} <= set(called) <= set(COMMANDS)
+    assert {"check", "test", "backtest"} <= set(called) <= set(COMMANDS)
     checks = [step["run"] for step in steps if "bridge check" in step.get("run", "")]
     assert [line for line in checks if "--format github" in line] == checks
