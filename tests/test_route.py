@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge.cli.explain import run_tests
+from bridge.cli.tests import run_tests
 from bridge.config import load
 from bridge.config.rules import default_rule
 from bridge.event import Change, Event, Kind, RunRef, Status, Target, Task

@@ -1,4 +1,4 @@
-"""`bridge explain` and `bridge test`: what would happen, and why. Both send nothing and need no database."""
+"""`bridge explain`: what would happen, and why. Sends nothing, and needs no database but for an event of it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bridge.cli.serve import config_option
-from bridge.event import Change, Event, Inbound, Kind, Result, Run, RunRef, Status, Target, Task, Track
+from bridge.event import Change, Event, Inbound, Kind, Result, Run, Status, Target, Track
 from bridge.fold import fold_run, fold_track, run_key, track_key
 from bridge.route import Routing, Verdict, route, suggest
 
 if TYPE_CHECKING:
-    from bridge.config import Config, SourceConfig, TestCase
+    from bridge.config import Config, SourceConfig
     from bridge.message import Message
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def source_of(config: Config, name: str) -> SourceConfig:
+def source_of(config: Config, name: str | None) -> SourceConfig:
     """Return the source called `name`; the only one of that type will do too."""
+    if name is None:
+        raise click.UsageError("say who sent the file: --source NAME")
     if name in config.sources:
         return config.sources[name]
     of_type = [source for source in config.sources.values() if source.type == name]
@@ -49,7 +51,15 @@ def parse_headers(pairs: tuple[str, ...]) -> dict[str, str]:
 
 @click.command()
 @config_option
-@click.option("--source", "name", required=True, help="The source's name in the configuration.")
+@click.option("--source", "name", help="Of FILE: the source's name in the configuration.")
+@click.option(
+    "--event",
+    "texts",
+    multiple=True,
+    metavar="K=V,...",
+    help="An event that did not happen: repository=acme/app,branch=main,change=broken.",
+)
+@click.option("--rules", "only_rules", is_flag=True, help="Draw the rules as a table, for no event at all.")
 @click.option("--header", "headers", multiple=True, metavar="K=V", help="A header that came with the body.")
 @click.option(
     "--given",
@@ -59,43 +69,86 @@ def parse_headers(pairs: tuple[str, ...]) -> dict[str, str]:
     help="What is known already: change=fixed, or status=failure for the result before.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@click.argument("file", type=click.File("rb"))
+@click.argument("what", metavar="[FILE | EVENT_ID]", required=False)
 def explain(
     config_path: str | None,
-    name: str,
+    name: str | None,
+    texts: tuple[str, ...],
     headers: tuple[str, ...],
     given: tuple[str, ...],
-    file: IO[bytes],
+    what: str | None,
     *,
+    only_rules: bool,
     as_json: bool,
 ) -> None:
-    """Say what the saved webhook FILE (or -) would cause, and why. Sends nothing.
+    """Say who would be told, and why. Sends nothing.
+
+    \b
+    Of a saved webhook (or -), of a recorded event, of an event that did not happen, of none:
+      bridge explain --source github body.json
+      bridge explain e12
+      bridge explain --event repository=acme/app,branch=main,change=broken
+      bridge explain --rules
 
     Shows the event in bridge's words, every rule with its verdict and, where it did not match, the first condition that
-    failed and the value it saw, and the messages that would be sent. Exit 1: no rule wants it.
+    failed and the value it saw, and the messages that would be sent. Of a recorded event also what was decided when it
+    came. Exit 1: no rule wants it.
     """
     from bridge import config
+    from bridge.cli import asking
+
+    if sum((only_rules, bool(texts), what is not None)) != 1:
+        raise click.UsageError("name one of: a FILE (with --source), an event of the database (e12), --event, --rules")
+    loaded = config.load(config_path, os.environ)
+    if only_rules:
+        asking.draw(loaded, as_json=as_json)
+        return
+    then: dict[str, Any] = {}
+    run: Run | None
+    if texts:
+        event, run = judged(asking.supposed(loaded, texts), _pairs(given))
+    elif what is not None and name is None and asking.EVENT_ID.fullmatch(what):
+        stored, owed = asking.recorded(what)
+        then = {"recorded": asking.as_routed_then(stored, owed)}
+        if stored.event is None:
+            raise _no_event(stored.state, stored.problem, as_json=as_json)
+        event, run = stored.event, fold_run(stored.event, None).run
+    else:
+        event, run = judged(_read(source_of(loaded, name), headers, what, as_json=as_json), _pairs(given))
+    routing = route(loaded.rules, event)
+    shown = [(target, _rendered(loaded, event, run, target)) for target in routing.targets]
+    if as_json:
+        click.echo(json.dumps(_as_json(loaded, event, routing, shown) | then, ensure_ascii=False))
+    else:
+        if then:
+            asking.print_routed_then(then["recorded"])
+        _print(event, routing, shown)
+    raise SystemExit(0 if routing.matched else 1)
+
+
+def _read(source: SourceConfig, headers: tuple[str, ...], path: str | None, *, as_json: bool) -> Event:
+    """Return the event that a saved body tells; exit in words when it tells none."""
     from bridge.receive import understand
 
-    loaded = config.load(config_path, os.environ)
-    source = source_of(loaded, name)
-    body = file.read()
+    try:
+        with click.open_file(path or "-", "rb") as file:
+            body = file.read()
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'no such path'}"
+        ) from error
     guessed = source.module.sign(body, "explain", delivery="explain") | parse_headers(headers)
     inbound = Inbound(source.name, {key.lower(): value for key, value in guessed.items()}, body, datetime.now(UTC))
     found = understand(inbound, source)
     if found.event is None:
         word = "ignored" if found.ignored else "unreadable"
-        reason = found.ignored or found.problem
-        click.echo(json.dumps({"status": word, "reason": reason}) if as_json else f"{word}: {reason}")
-        raise SystemExit(1)
-    event, run = judged(found.event, _pairs(given))
-    routing = route(loaded.rules, event)
-    shown = [(target, _rendered(loaded, event, run, target)) for target in routing.targets]
-    if as_json:
-        click.echo(json.dumps(_as_json(loaded, event, routing, shown), ensure_ascii=False))
-    else:
-        _print(event, routing, shown)
-    raise SystemExit(0 if routing.matched else 1)
+        raise _no_event(word, found.ignored or found.problem, as_json=as_json)
+    return found.event
+
+
+def _no_event(word: str, reason: str, *, as_json: bool) -> SystemExit:
+    click.echo(json.dumps({"status": word, "reason": reason}) if as_json else f"{word}: {reason}")
+    return SystemExit(1)
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
@@ -218,82 +271,3 @@ def _says(verdict: Verdict) -> str:
     if verdict.matched:
         return f"yes  {verdict.rule}"
     return f"no   {verdict.rule}\n         failed: {verdict.failed}\n         saw:    {verdict.saw}"
-
-
-# -- test --------------------------------------------------------------------------------------------------------------
-
-
-@click.command("test")
-@config_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def run_tests(config_path: str | None, *, as_json: bool) -> None:
-    """Run the `tests:` of the configuration; failures come with the reasons of `explain`. Exit 1: one failed."""
-    from bridge import config
-
-    loaded = config.load(config_path, os.environ)
-    results = [(case, *_outcome(loaded, case)) for case in loaded.tests]
-    failed = [case for case, faults, _ in results if faults]
-    if as_json:
-        click.echo(
-            json.dumps(
-                [
-                    {"name": case.name, "passed": not faults, "problems": faults, "file": case.file, "line": case.line}
-                    for case, faults, _ in results
-                ],
-                ensure_ascii=False,
-            )
-        )
-    else:
-        for case, faults, routing in results:
-            click.echo(f"{'FAIL' if faults else 'ok  '}  {case.name}")
-            for fault in faults:
-                click.echo(f"      {case.file}:{case.line}: {fault}")
-            for verdict in routing.verdicts if faults else ():
-                click.echo(f"      {_says(verdict)}".replace("\n", "\n      "))
-        click.echo(f"{len(results) - len(failed)} passed, {len(failed)} failed" if results else "no tests are written")
-    raise SystemExit(1 if failed else 0)
-
-
-def _outcome(config: Config, case: TestCase) -> tuple[list[str], Routing]:
-    event, _ = judged(sample(config, case.event), case.given)
-    routing = route(config.rules, event)
-    told = {target.destination for target in routing.targets}
-    faults = []
-    if "to" in case.expect:
-        faults += _compare("told", set(case.expect["to"]), told)
-    if "rules" in case.expect:
-        faults += _compare("matched", set(case.expect["rules"]), set(routing.matched))
-    if case.expect.get("none") and routing.matched:
-        faults.append(f"expected that no rule matches, but {', '.join(routing.matched)} did")
-    return faults, routing
-
-
-def _compare(verb: str, wanted: set[str], got: set[str]) -> list[str]:
-    faults = [f"expected {name} to be {verb}, but it was not" for name in sorted(wanted - got)]
-    return faults + [f"{name} was {verb}, which was not expected" for name in sorted(got - wanted)]
-
-
-def sample(config: Config, fields: Mapping[str, Any]) -> Event:
-    """Return the event that a test describes: the field names of the event model, the rest left out."""
-    known = dict(fields)
-    name = known.pop("source", next(iter(config.sources), "test"))
-    source = config.sources.get(name)
-    task = known.pop("task", None)
-    number, attempt = known.pop("number", None), known.pop("attempt", None)
-    change = known.pop("change", None)
-    labels = tuple(known.pop("labels", ()))
-    kind = Kind(known.pop("kind", Kind.TASK if task else Kind.PIPELINE))
-    status = Status(known.pop("status", _status_of(change)))
-    event = Event(source=name, type=source.type if source else name, kind=kind, status=status, labels=labels, **known)
-    return event.with_(
-        change=Change(change) if change else None,
-        task=Task(id="test", name=task, status=status) if task else None,
-        run=RunRef(id="test", number=number, attempt=attempt),
-    )
-
-
-def _status_of(change: str | None) -> Status:
-    """A test that only says `broken` means a failure."""
-    if change is None:
-        return Status.UNKNOWN
-    return Status.FAILURE if change in (Change.BROKEN, Change.STILL_FAILING) else Status.SUCCESS

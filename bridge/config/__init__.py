@@ -9,7 +9,7 @@ keys, for that walk and for the `json_schema`. Imports neither aiohttp nor slack
 from typing import Any
 
 from bridge.config.load import load, watched_paths
-from bridge.config.model import Config, DestinationConfig, Person, ServerConfig, SourceConfig, TestCase
+from bridge.config.model import Config, DestinationConfig, Person, ServerConfig, SourceConfig, Step, TestCase
 
 __all__ = [
     "Config",
@@ -17,6 +17,7 @@ __all__ = [
     "Person",
     "ServerConfig",
     "SourceConfig",
+    "Step",
     "TestCase",
     "load",
     "schema",

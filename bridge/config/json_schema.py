@@ -57,6 +57,9 @@ def _definitions() -> dict[str, Schema]:
         "match": {**_closed(keys.MATCH), "type": ["object", "null"]},
         "goal": _closed(keys.GOAL, required=("destination",)),
         "rule": _rule(),
+        "event": _closed(keys.EVENT),
+        "step": _closed(keys.STEP, own={"expect": {"$ref": "#/$defs/expect"}}),
+        "expect": _expect(),
         "test": _test(),
         **_pattern_definitions(),
     }
@@ -120,14 +123,21 @@ def _rule() -> Schema:
     return _closed(keys.RULE, required=("name", "to"), own={"to": to, "match": {"$ref": "#/$defs/match"}})
 
 
-def _test() -> Schema:
+def _expect() -> Schema:
     texts: Schema = {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}
-    own = {
-        "event": _closed(keys.EVENT),
-        "given": _closed(keys.EVENT),
-        "expect": {**_closed(keys.EXPECT, own={"to": texts, "rules": texts}), "type": "object", "minProperties": 1},
+    own = {"to": texts, "rules": texts, "mention": texts}
+    return {**_closed(keys.EXPECT, own=own), "type": "object", "minProperties": 1}
+
+
+def _test() -> Schema:
+    step: Schema = {"$ref": "#/$defs/step"}
+    own: dict[str, Schema] = {
+        "event": {"$ref": "#/$defs/event"},
+        "events": {"anyOf": [step, {"type": "array", "items": step, "minItems": 1}]},
+        "given": {"$ref": "#/$defs/event"},
+        "expect": {"$ref": "#/$defs/expect"},
     }
-    return _closed(keys.TEST, required=("name", "event", "expect"), own=own)
+    return _closed(keys.TEST, required=("name",), own=own)
 
 
 # -- match -------------------------------------------------------------------------------------------------------------

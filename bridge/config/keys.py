@@ -174,14 +174,29 @@ EXPECT: dict[str, Key] = {
     "to": Key({}, "Exactly these destinations are told, in any order."),
     "rules": Key({}, "Exactly these rules match, in any order."),
     "none": Key({"const": True}, "`true`: no rule matches."),
+    "text": Key(TEXTS, "Each of these texts stands in a message."),
+    "messages": Key({"type": "integer", "minimum": 0}, "So many messages are posted; an edit of one is none."),
+    "mention": Key({}, "Exactly these people are mentioned, in any order; `[]` for nobody."),
 }
 
 TEST: dict[str, Key] = {
     "name": Key(TEXT, "What the test shows."),
-    "event": Key({}, "The event: fields of the event model, what is left out is unknown."),
+    "event": Key({}, "The event: fields of the event model, what is left out is unknown; with `events`, of them all."),
+    "payload": Key(
+        TEXT, "A file beside this one: a webhook's body, in place of `event` or with fields of it replaced."
+    ),
+    "events": Key({}, "Several events in their order: fields of the event model, with `at`, `payload` and `expect`."),
     "given": Key({}, "What is known from before and decides, for example `change: fixed`."),
     "expect": Key({}, "What must come of it."),
 }
+
+STEP: dict[str, Key] = {
+    **EVENT,
+    "at": Key({"type": "string"}, "When the event comes, counted from the beginning: `+5m`."),
+    "payload": TEST["payload"],
+    "expect": Key({}, "What must come of this event alone."),
+}
+"""One of `events`."""
 
 TOP: dict[str, Key] = {
     "version": Key({"enum": [1, "1"], "default": 1}, "The form of this file: 1."),

@@ -80,11 +80,23 @@ class Person:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestCase:
-    """One entry of ``tests:``: what this event (with what is `given` of the past) must lead to.
+class Step:
+    """One event of a test: fields of the event model, or a webhook's body in a file, `at` so long after the start."""
 
-    `event` and `given` have the field names of the event model. `expect` holds what was written of ``to`` and
-    ``rules`` (lists of names) and ``none`` (True: no rule may match).
+    event: dict[str, Any] = field(default_factory=dict)
+    payload: str | None = None
+    at: timedelta = timedelta()
+    expect: dict[str, Any] = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestCase:
+    """One entry of ``tests:``: what its events, the `steps` (with what is `given` of the past), must lead to.
+
+    `event` and `given` have the field names of the event model; `event` holds for every step that says nothing else.
+    `expect` holds what was written of ``to``, ``rules`` and ``mention`` (lists of names), ``text`` (a list),
+    ``messages`` (a number) and ``none`` (True: no rule may match).
     """
 
     __test__ = False  # for pytest: this is no test of ours
@@ -93,6 +105,7 @@ class TestCase:
     event: dict[str, Any]
     given: dict[str, Any] = field(default_factory=dict)
     expect: dict[str, Any] = field(default_factory=dict)
+    steps: tuple[Step, ...] = (Step(),)
     line: int = 0
     file: str = ""
 

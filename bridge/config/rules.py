@@ -10,10 +10,11 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from bridge.config import keys
-from bridge.config.model import Person, SourceConfig, TestCase
+from bridge.config.model import Person, SourceConfig, Step, TestCase
 from bridge.config.reader import Reader, near, short
 from bridge.config.report import under
 from bridge.config.sections import Named
@@ -23,6 +24,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.event import Change, Event, Kind
 from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
 from bridge.sources import SOURCES
+from bridge.units import parse_duration
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ ON_DEFAULT_BRANCH = "not pull_request and not fork and (branch == default_branch
 """Some senders do not tell the default branch; then every branch counts."""
 
 _LONGEST_IF = 2_000
+_LONGEST_STORY = timedelta(days=3660)
 
 
 @dataclass
@@ -365,7 +368,11 @@ def tests(reader: Reader, node: Node, names: Names, rule_names: Collection[str])
             reader.error(item, path, "a test is a mapping, it begins with `- name: ...`")
             continue
         entries = reader.mapping(item, path, keys.TEST)
-        missing = [key for key in ("name", "event", "expect") if key not in entries]
+        missing = [key for key in ("name", "expect") if key not in entries]
+        if "expect" in missing and "events" in entries:
+            missing.remove("expect")  # each of them may have its own
+        if not entries.keys() & {"event", "payload", "events"}:
+            missing.append("event")
         for key in missing:
             reader.error(
                 item, path, f"'{key}' is missing: {keys.TEST[key].text[:1].lower()}{keys.TEST[key].text[1:-1]}"
@@ -379,17 +386,65 @@ def tests(reader: Reader, node: Node, names: Names, rule_names: Collection[str])
         event = _event(reader, entries.get("event"), under(path, "event"), names)
         given = _event(reader, entries.get("given"), under(path, "given"), names)
         expect = _expect(reader, entries.get("expect"), under(path, "expect"), names, rule_names)
+        steps = tuple(_steps(reader, entries, path, names, rule_names))
+        if not missing and "expect" not in entries and not any(step.expect for step in steps):
+            reader.error(item, path, "'expect' is missing, of all events or of one of them")
         if name and not missing:
             yield TestCase(
-                name=name, event=event, given=given, expect=expect, line=item.place.line, file=reader.report.file
+                name=name,
+                event=event,
+                given=given,
+                expect=expect,
+                steps=steps,
+                line=item.place.line,
+                file=reader.report.file,
             )
+
+
+def _steps(
+    reader: Reader, entries: dict[str, Entry], path: str, names: Names, rule_names: Collection[str]
+) -> Iterator[Step]:
+    """Yield the events of a test: what ``events`` lists, else the one that ``event`` and ``payload`` are."""
+    payload = _payload(reader, entries, path)
+    if "events" not in entries:
+        yield Step(payload=payload)
+        return
+    for item, where in reader.items(entries["events"].node, under(path, "events")):
+        found = reader.mapping(item, where, keys.STEP)
+        fields = {key: entry for key, entry in found.items() if key in keys.EVENT}
+        expected = _expect(reader, found.get("expect"), under(where, "expect"), names, rule_names)
+        yield Step(
+            event=_fields(reader, fields, where, names),
+            payload=_payload(reader, found, where) or payload,
+            at=_at(reader, found.get("at"), under(where, "at")),
+            expect=expected,
+            line=item.place.line,
+        )
+
+
+def _payload(reader: Reader, entries: dict[str, Entry], path: str) -> str | None:
+    return reader.text(entries["payload"].node, under(path, "payload")) if "payload" in entries else None
+
+
+def _at(reader: Reader, entry: Entry | None, path: str) -> timedelta:
+    found: timedelta | None = None
+    if entry is not None:
+        found = reader.parsed(entry.node, path, lambda text: parse_duration(text.removeprefix("+")))
+        if found is not None and found > _LONGEST_STORY:
+            reader.error(entry.node, path, f"a test lasts at most {_LONGEST_STORY.days} days")
+            return timedelta()
+    return found or timedelta()
 
 
 def _event(reader: Reader, entry: Entry | None, path: str, names: Names) -> dict[str, Any]:
     if entry is None:
         return {}
+    return _fields(reader, reader.mapping(entry.node, path, keys.EVENT), path, names)
+
+
+def _fields(reader: Reader, entries: dict[str, Entry], path: str, names: Names) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key, where in reader.mapping(entry.node, path, keys.EVENT).items():
+    for key, where in entries.items():
         value = _field(reader, key, where.node, under(path, key))
         if key == "source" and value is not None and not _source_is_there(reader, where.node, under(path, key), names):
             value = None
@@ -423,9 +478,18 @@ def _expect(
         return {}
     found: dict[str, Any] = {}
     entries = reader.mapping(entry.node, path, keys.EXPECT)
-    for key, known, what in (("to", names.destinations, "destination"), ("rules", rule_names, "rule")):
+    for key, known, what in (
+        ("to", names.destinations, "destination"),
+        ("rules", rule_names, "rule"),
+        ("mention", names.people, "person"),
+    ):
         if key in entries:
             found[key] = _named(reader, entries[key].node, under(path, key), known, what)
+    if "text" in entries:
+        found["text"] = [text for _, _, text in reader.texts(entries["text"].node, under(path, "text"))]
+    if "messages" in entries:
+        count = _field(reader, "number", entries["messages"].node, under(path, "messages"))
+        found |= {"messages": count} if count is not None else {}
     if _flag(reader, entries, "none", path):
         found["none"] = True
     if not entries:

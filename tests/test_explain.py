@@ -1,0 +1,182 @@
+"""`bridge explain`: of a recorded event, of one that did not happen, and the rules as a table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bridge.cli import bridge
+from bridge.config import load
+from bridge.receive import Deciding
+from bridge.store import open_store
+from tests.arrivals import arrival, event
+
+HEAD = """\
+sources: {github: {type: github, secret: s}}
+destinations:
+  builds: {type: console}
+  team: {type: slack, token: t, channel: "#team"}
+people: {octocat: {slack: U024BE7LH}}
+rules:
+"""
+RED = "  - {name: red, match: {branch: main, change: broken}, to: builds}\n"
+MORE = """\
+  - name: more
+    match: {kind: push, branch: [main, {not: old/*}], if: private}
+    to: [builds, {destination: team, channel: "#x", live: true, thread: true, template: run, mention: octocat}]
+    stop: true
+  - {name: all, to: team}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BRIDGE_CONFIG", raising=False)
+    monkeypatch.delenv("BRIDGE_CONFIG_YAML", raising=False)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'bridge.db'}")
+    (tmp_path / "config.yaml").write_text(HEAD + RED)
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(bridge, ["explain", *words], catch_exceptions=False)
+
+
+@pytest.fixture
+def kept(folder: Path) -> None:
+    """Run 1 breaks main, run 2 fails again, and one body nobody understood."""
+
+    async def fill() -> None:
+        store = await open_store("sqlite:///bridge.db")
+        deciding = Deciding(load("config.yaml", {}).rules)
+        for number in (1, 2):
+            await store.accept(arrival(event(number, "failure"), f"k{number}", number), deciding)
+        await store.accept(arrival(None, "odd", 3, problem="not JSON"), deciding)
+        await store.close()
+
+    asyncio.run(fill())
+
+
+# -- a recorded event --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_recorded_event_is_told_as_it_was_routed_then_and_by_the_present_rules(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + RED.replace("name: red", "name: crimson").replace("builds", "team"))
+    done = run("e1", "--json")
+    found: Any = json.loads(done.output)
+    assert done.exit_code == 0
+    assert found["recorded"] == {
+        "id": "e1",
+        "received_at": "2026-01-01T12:00:01.000Z",
+        "state": "routed",
+        "rules": ["red"],
+        "deliveries": [{"id": "d1", "destination": "builds", "channel": None, "state": "pending"}],
+    }
+    assert [(one["name"], one["matched"]) for one in found["rules"]] == [("crimson", True)]
+    assert [one["destination"] for one in found["messages"]] == ["team"]
+    assert run("e1").output.splitlines()[:5] == [
+        "when e1 came, 2026-01-01T12:00:01.000Z: routed",
+        "  yes  red",
+        "  d1 to builds: pending",
+        "",
+        "by the present rules",
+    ]
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_a_recorded_event_changed_is_not_guessed_anew() -> None:
+    done = run("e2", "--json")
+    assert (json.loads(done.output)["event"]["change"], done.exit_code) == ("still_failing", 1)
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_recorded_event_that_nobody_understood_says_why() -> None:
+    done = run("e3")
+    assert (done.output, done.exit_code) == ("unreadable: not JSON\n", 1)
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_event_that_is_not_kept_is_told_in_words() -> None:
+    done = run("e99")
+    assert (done.exit_code, "no event is kept under e99" in done.output) == (1, True)
+
+
+# -- one that did not happen -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("folder")
+def test_who_would_be_told_is_asked_by_fields() -> None:
+    broken = run("--event", "repository=acme/app,branch=main,change=broken", "--json")
+    assert (broken.exit_code, json.loads(broken.output)["messages"][0]["destination"]) == (0, "builds")
+    assert run("--event", "repository=acme/app", "--event", "branch=other,change=broken").exit_code == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_value_keeps_its_commas_numbers_are_numbers_and_labels_are_several() -> None:
+    texts = "title=one, two,pull_request=7,label=a,label=b,draft=true,status=failure"
+    event = json.loads(run("--event", texts, "--json").output)["event"]
+    assert (event["title"], event["pull_request"], event["labels"], event["draft"]) == ("one, two", 7, ["a", "b"], True)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("brnach=main", "an event has no 'brnach', did you mean 'branch'?"),
+        ("change=borken", "'borken' is none of broken,"),
+        ("main", "'main': write NAME=VALUE"),
+        ("branch=", "'branch=': write NAME=VALUE"),
+        ("draft=maybe", "draft: write true or false"),
+        ("pull_request=x", "pull_request: write a number"),
+        ("source=gihtub", "no source named 'gihtub', did you mean 'github'?"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_field_that_is_none_is_wrong_usage(text: str, problem: str) -> None:
+    done = run("--event", text)
+    assert (done.exit_code, problem in " ".join(done.output.split())) == (2, True), done.output
+
+
+@pytest.mark.parametrize("words", [(), ("--rules", "e1"), ("--event", "branch=x", "e1"), ("gone.json",)])
+@pytest.mark.usefixtures("folder")
+def test_one_thing_is_explained_at_a_time(words: tuple[str, ...]) -> None:
+    assert run(*words).exit_code == 2
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_is_not_there_is_wrong_usage() -> None:
+    done = run("--source", "github", "gone.json")
+    assert (done.exit_code, "gone.json cannot be read: No such file" in done.output) == (2, True)
+
+
+# -- the rules ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rules_are_drawn_as_a_table(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + RED + MORE)
+    lines = [line.rstrip() for line in run("--rules").output.splitlines()]
+    cells = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
+    assert cells == [
+        ["rule", "when", "to", "how"],
+        ["red", "branch: main; change: broken", "builds"],
+        ["more", "kind: push; branch: main, not old/*; if private", "builds", "stops"],
+        ["team in #x", "live, thread, template run, mentions octocat when broken, stops"],
+        ["all", "everything that is heard unasked", "team"],
+    ]
+
+
+def test_the_rules_are_an_array_of_json_too(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + RED)
+    assert json.loads(run("--rules", "--json").output) == [
+        {
+            "name": "red",
+            "when": ["branch: main", "change: broken"],
+            "to": [{"destination": "builds", "channel": None, "how": []}],
+        }
+    ]
