@@ -575,6 +575,12 @@ def test_a_deployment_without_a_repository_names_its_site_once() -> None:
     assert facing(Kind.DEPLOYMENT, environment="acme-app", pipeline="acme-app").count("acme-app") == 1
 
 
+def test_a_deployment_in_a_state_that_we_do_not_know_is_never_shown_as_one_that_went_out() -> None:
+    text = facing(Kind.DEPLOYMENT, Status.UNKNOWN, environment="production", action="deploy_ended", branch="main")
+    assert text.splitlines()[0] == "❔ Deployment of main to production is in an unknown state"
+    assert "🚀" not in text
+
+
 def test_an_alert_says_its_sentence_once_and_how_long_it_lasted() -> None:
     begun = NOW - timedelta(hours=2)
     text = facing(Kind.ALERT, title="Disk full", description="Disk full", started_at=begun, duration=360)

@@ -45,7 +45,6 @@ _KIND_EMOJI = {
     Kind.RELEASE: "🏷️",
     Kind.AUDIT: "🛡️",
     Kind.ALERT: "🔔",
-    Kind.DEPLOYMENT: "🚀",
 }
 
 
