@@ -35,6 +35,7 @@ from bridge.event import Event, Run
 from bridge.fold import fill, newest_task
 from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import Message
+from bridge.mute import Mutes, why
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
 from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
@@ -215,6 +216,7 @@ class Courier:
         enricher: Enricher,
         limits: Limits,
         heard: Heard,
+        mutes: Mutes,
         now: Callable[[], datetime],
         dice: Callable[[], float],
         shown: Callable[[Shown], None],
@@ -232,6 +234,7 @@ class Courier:
         self._enricher = enricher
         self._limits = limits
         self._heard = heard
+        self._mutes = mutes
         self._untold = False  # whether the other workers do not know the condition yet
         self._now = now
         self._dice = dice
@@ -315,6 +318,7 @@ class Courier:
         lease = self._timeout + LEASE_BEYOND_TIMEOUT
         if not await self._clock_is_kept(lease):
             return []
+        await self._mutes.read()
         # What must not be sent twice must be known to have been begun, whatever crashes.
         durable = self._policy.when_unsure == "drop"
         return await self._store.claim(self.name, self._now(), lease, free, durable=durable)
@@ -390,6 +394,10 @@ class Courier:
         if reason := self._needless(claimed):
             await self._settle(claimed, "folded", "folded", reason)
             return
+        allowed = await self._unmuted(claimed)
+        if allowed is None:
+            return
+        claimed = allowed
         if claimed.unsure and not self._edits(claimed) and self._policy.when_unsure == "drop":
             text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
             await self._settle(claimed, "dropped", "unsure", text, shown=claimed.version)
@@ -405,7 +413,27 @@ class Courier:
             if reason := self._needless(claimed):
                 await self._settle(claimed, "folded", "folded", reason)
                 return
+            await self._mutes.read()
+            allowed = await self._unmuted(claimed)
+            if allowed is None:
+                return
+            claimed = allowed
         await self._send(claimed)
+
+    async def _unmuted(self, claimed: Claimed) -> Claimed | None:
+        """Return what may be sent; None when it is muted, and settled so.
+
+        An edit makes no noise, but then names nobody. A replay is somebody's wish.
+        """
+        if claimed.replayed:
+            return claimed
+        mute = self._mutes.of(claimed.target, claimed.event, claimed.created_at)
+        if mute is None:
+            return claimed
+        if self._edits(claimed):
+            return replace(claimed, target=claimed.target.with_(mention=()))
+        await self._settle(claimed, "folded", "muted", why(mute))
+        return None
 
     def _needless(self, claimed: Claimed) -> str:
         """Return why a wish is fulfilled already, or nothing."""
@@ -753,6 +781,7 @@ class Couriers:
         self._wait = wait
         self._limits = store.limits or Paces(steady)
         self._heard = Heard(store, steady)
+        self._mutes = Mutes(store, now, steady)
         self._enricher = Enricher(session, config)
         self.couriers: dict[str, Courier] = {}
         self._leaving: list[Courier] = []  # those that a reload is stopping
@@ -795,6 +824,7 @@ class Couriers:
             enricher=self._enricher,
             limits=self._limits,
             heard=self._heard,
+            mutes=self._mutes,
             now=self._now,
             dice=self._dice,
             shown=self._shown,

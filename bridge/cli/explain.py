@@ -1,17 +1,21 @@
-"""`bridge explain`: what would happen, and why. Sends nothing, and needs no database but for an event of it."""
+"""`bridge explain`: what would happen, and why. Sends nothing, and needs no database but for an event of it.
+
+Where there is one, `explain` also says what is muted in it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bridge.cli.serve import config_option
+from bridge.errors import BridgeError
 from bridge.event import Change, Event, Inbound, Kind, Result, Run, Status, Target, Track
 from bridge.fold import fold_run, fold_track, run_key, track_key
 from bridge.route import Routing, Verdict, route, suggest
@@ -117,12 +121,13 @@ def explain(
         event, run = judged(_read(source_of(loaded, name), headers, what, as_json=as_json), _pairs(given))
     routing = route(loaded.rules, event)
     shown = [(target, _rendered(loaded, event, run, target)) for target in routing.targets]
+    muted = _muted(event, routing.targets)
     if as_json:
-        click.echo(json.dumps(_as_json(loaded, event, routing, shown) | then, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(loaded, event, routing, shown, muted) | then, ensure_ascii=False))
     else:
         if then:
             asking.print_routed_then(then["recorded"])
-        _print(event, routing, shown)
+        _print(event, routing, shown, muted)
     raise SystemExit(0 if routing.matched else 1)
 
 
@@ -149,6 +154,24 @@ def _read(source: SourceConfig, headers: tuple[str, ...], path: str | None, *, a
 def _no_event(word: str, reason: str, *, as_json: bool) -> SystemExit:
     click.echo(json.dumps({"status": word, "reason": reason}) if as_json else f"{word}: {reason}")
     return SystemExit(1)
+
+
+def _muted(event: Event, targets: Sequence[Target]) -> dict[str, str]:
+    """Return, by the key of the target, why it would be kept quiet now: by what is muted in the database, if any."""
+    from bridge.cli.look import with_store
+    from bridge.mute import silenced, why
+    from bridge.store import DEFAULT_URL, is_missing
+
+    if not targets or is_missing(os.environ.get("DATABASE_URL") or DEFAULT_URL):
+        return {}
+    now = datetime.now(UTC)
+    try:
+        mutes = with_store(lambda store: store.mutes(now))
+    except BridgeError as error:
+        click.echo(f"what is muted is not known: {error}", err=True)
+        return {}
+    found = {target.key: silenced(mutes, target.rules, event, owed_at=now, now=now) for target in targets}
+    return {key: why(mute) for key, mute in found.items() if mute is not None}
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
@@ -216,7 +239,9 @@ def _rendered(config: Config, event: Event, run: Run | None, target: Target) -> 
         return plain(view)
 
 
-def _as_json(config: Config, event: Event, routing: Routing, shown: list[tuple[Target, Message]]) -> dict[str, Any]:
+def _as_json(
+    config: Config, event: Event, routing: Routing, shown: list[tuple[Target, Message]], muted: Mapping[str, str]
+) -> dict[str, Any]:
     from bridge.destinations import DESTINATIONS
 
     return {
@@ -234,6 +259,7 @@ def _as_json(config: Config, event: Event, routing: Routing, shown: list[tuple[T
                 "live": target.live,
                 "mentions": list(message.mentions),
                 "rules": list(target.rules),
+                "muted": muted.get(target.key),
                 "payload": DESTINATIONS[config.destinations[target.destination].type].payload(
                     message, config.destinations[target.destination].options
                 ),
@@ -243,8 +269,8 @@ def _as_json(config: Config, event: Event, routing: Routing, shown: list[tuple[T
     }
 
 
-def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]]) -> None:
-    from bridge.cli.look import lines_of
+def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]], muted: Mapping[str, str]) -> None:
+    from bridge.cli.look import lines_of, one_line
     from bridge.destinations import console
 
     click.echo("event")
@@ -259,6 +285,8 @@ def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]]) 
         living = ", living" if target.live else ""
         asked = ", ".join(target.rules)
         click.echo(f"\n  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})")
+        if target.key in muted:
+            click.echo(f"    not sent now: {one_line(muted[target.key])}")
         if message.native is not None:  # the words are the template's own JSON, and nobody else can draw that
             for line in json.dumps(message.native, ensure_ascii=False, indent=2).splitlines():
                 click.echo("    " + "".join(char if char.isprintable() else "·" for char in line))

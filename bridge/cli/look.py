@@ -90,7 +90,7 @@ def events(
 @click.option("--destination", help="Only for this destination.")
 @click.option(
     "--state",
-    type=click.Choice(["pending", "sending", "done", "folded", "dead", "dropped"]),
+    type=click.Choice(["pending", "sending", "done", "folded", "muted", "dead", "dropped"]),
     help="Only in this state; folded: a newer state of the same living message was shown instead.",
 )
 def deliveries(
