@@ -42,11 +42,13 @@ RUN = "SELECT key, run FROM runs WHERE key = $1"
 TRACKS = "SELECT key, track FROM tracks WHERE key = ANY ($1::text[])"
 
 # A delivery is the head of its lane when none of it waits and it is the first of this batch. That is certain under the
-# lock of its run. The sequence is asked in the order of the arrivals.
+# lock of its run. The sequence is asked in the order of the arrivals. By the database's clock it is due at the latest:
+# that of the process that took it in may be ahead of those that deliver.
 OWED = """
     INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at,
                             created_at, head)
-    SELECT o.event_id, o.lane, o.run_key, o.destination, o.message, o.target, o.live, o.version, 'pending', o.at, o.at,
+    SELECT o.event_id, o.lane, o.run_key, o.destination, o.message, o.target, o.live, o.version, 'pending',
+           least(o.at, extract(epoch FROM clock_timestamp())), o.at,
            o.first AND NOT EXISTS (SELECT 1 FROM deliveries p
                                    WHERE p.lane = o.lane AND p.state IN ('pending', 'sending'))
     FROM unnest({owed}) WITH ORDINALITY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,12 @@ async def test_what_another_process_accepts_wakes_the_couriers_of_this_one(
     async with asyncio.timeout(5):
         await heard.wait()
     assert woken == ["builds"]
+
+
+async def test_what_a_process_with_a_clock_ahead_takes_in_is_due_at_once(one: PostgresStore) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=1) - NOON).total_seconds()
+    await one.accept(arrival(event(1), "1", ahead), ALL)
+    assert len(await one.claim("builds", datetime.now(UTC) + timedelta(seconds=1), LEASE, 9)) == 1
 
 
 async def test_while_a_destination_rests_no_worker_gets_anything_for_it(one: PostgresStore, postgres_url: str) -> None:
