@@ -52,7 +52,10 @@ class Ears:
 
     async def open(self, recover: Callable[[], Awaitable[None]]) -> None:
         """Begin to listen. A worker that is the only one calls `recover` first. Raises StoreUnavailable."""
-        self.connection = await self._connect(recover)
+        try:
+            self.connection = await self._connect(recover)
+        except (asyncpg.PostgresError, *AWAY) as error:  # the server went away in the middle of it
+            raise unavailable(error) from error
         self._task = asyncio.create_task(self._stay(), name="bridge-listen")
 
     async def close(self) -> None:

@@ -335,6 +335,17 @@ def test_a_step_without_a_word_on_it_is_readable_by_nothing_older() -> None:
 # -- a server that fails
 
 
+async def test_a_server_that_goes_away_during_the_start_is_told_in_words(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object) -> None:
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    monkeypatch.setattr(_postgres_listen, "_begin_to_work", gone)
+    with pytest.raises(StoreUnavailable):
+        await PostgresStore.open(postgres_url, worker=True)
+
+
 async def test_connections_that_the_server_ends_are_made_anew(one: PostgresStore, postgres_url: str) -> None:
     await one.accept(arrival(event(1), "a"), ALL)
     write(postgres_url, postgres.OTHERS_OUT)
