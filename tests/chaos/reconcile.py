@@ -42,7 +42,7 @@ SHOWN_AT_MOST = 20  # problems of one kind
 CAUSES: dict[str, tuple[float, float]] = {
     "answers cut off": (0.1, 0.2),
     "answers too late": (0.1, 1.0),
-    "network refused": (0.2, 0.2),
+    "network refused": (0.6, 0.2),  # it breaks off what there is, also a slow answer (0.3 s) that is on its way
     "network dropped": (0.2, 0.5),
     "worker stopped": (1.0, 1.0),
     "database restarted": (1.5, 1.5),
