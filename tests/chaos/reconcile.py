@@ -42,7 +42,7 @@ SHOWN_AT_MOST = 20  # problems of one kind
 CAUSES: dict[str, tuple[float, float]] = {
     "answers cut off": (0.1, 0.2),
     "answers too late": (0.1, 1.0),
-    "network refused": (0.6, 0.2),  # it breaks off what there is, also a slow answer (0.3 s) that is on its way
+    "network refused": (0.2, 0.2),
     "network dropped": (0.2, 0.5),
     "worker stopped": (1.0, 1.0),
     "database restarted": (1.5, 1.5),
@@ -52,6 +52,7 @@ CAUSES: dict[str, tuple[float, float]] = {
     "clock backwards": (1.5, 1.5),
     "killed": (2.0, 0.2),
 }
+SLOW = 0.4  # seconds: a slow answer is on its way for 0.3, and dies with a connection that is broken off meanwhile
 PER_KILL = ("killed",)  # those that explain only so much
 MAY_COME_LATE = ("worker stopped", "clock forwards", "clock backwards", "database restarted", "connections cut")
 EXCUSES = {"database restarted", "connections cut", "disk full", "bad configuration"}  # for a process that ends
@@ -96,9 +97,17 @@ class Causes:
     """Explains why something was sent again."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
+        faults = list(faults)
+        slow = [fault for fault in faults if fault.kind == "network slow"]
+
+        def since(fault: Fault) -> float:
+            """Return from when on an answer may have been on its way that the fault has cut off."""
+            held = fault.kind == "network refused" and any(one.start <= fault.start <= one.end + SLOW for one in slow)
+            return fault.start - SLOW if held else fault.start
+
         self._windows = {
             kind: sorted(
-                (fault.start - before, fault.end + after, number)
+                (since(fault) - before, fault.end + after, number)
                 for number, fault in enumerate(faults)
                 if fault.kind == kind
             )

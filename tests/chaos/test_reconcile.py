@@ -108,3 +108,9 @@ def test_a_process_may_only_end_while_what_it_needs_is_away() -> None:
         sums = Sums()
         endings([ended], [away], sums)
         assert len(sums.problems) == problems
+
+
+def test_only_after_slow_answers_a_broken_connection_explains_what_was_taken_long_before() -> None:
+    slow, refused = Fault("network slow", 3.8, 6.2), Fault("network refused", 6.2, 8.5)
+    assert Causes([slow, refused]).of(5.9, "builds") == "network refused"
+    assert Causes([refused]).of(5.9, "builds") is None
