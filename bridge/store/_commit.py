@@ -2,7 +2,8 @@
 
 Whatever waits is one transaction: its statements run on the loop (they take microseconds, and a thread that runs them
 would fight with the loop for the interpreter), COMMIT only writes the log, and one ``fdatasync`` of the log in a thread
-makes it durable. Only then those hear who asked for durability. What comes meanwhile is the next transaction.
+makes it durable. Only then those hear who asked for durability. What comes meanwhile is the next transaction. One event
+alone, on a disk that answers at once, is synced without the thread: handing it over would take longer.
 
 A committed frame of the write-ahead log that was synced is what ``synchronous=FULL`` gives too; with ``NORMAL`` SQLite
 leaves this one sync to us and keeps all others (before and after a checkpoint, and when the log begins anew).
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,7 @@ BATCH = 256
 BUSY_TIMEOUT = timedelta(seconds=3)  # another process may hold the write lock so long; senders wait 10 s, two turns
 BUSY_AGAIN = 0.005  # seconds
 SYNC_WITHIN = 0.2  # seconds: until what nobody waits for is synced, too
+QUICK_SYNC = 0.0015  # seconds; a disk that lately took no longer is not worth a thread for one event alone
 CHECKPOINT_AFTER = 1_000  # jobs
 LONGEST_LOG = 16_000  # pages of 4 KiB; then commits are held for the moment that it takes to begin the log anew
 
@@ -215,8 +218,21 @@ class GroupCommit:
         if self._later is not None:
             self._later.cancel()
             self._later = None
+        if len(answers) == 1 and self._log.takes < QUICK_SYNC:
+            self._synced_here(answers)
+            return
         self._syncing = self._loop.run_in_executor(self._thread, self._log.sync)
         self._syncing.add_done_callback(partial(self._synced, answers))
+
+    def _synced_here(self, answers: list[Answer]) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+        try:
+            self._log.sync()
+        except OSError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        self._synced(answers, done)
 
     def _sync_late(self) -> None:
         self._later = None
@@ -264,13 +280,18 @@ class _Log:
     def __init__(self, path: Path) -> None:
         self._path = f"{path}-wal"
         self._file: int | None = None
+        self.takes = 1.0  # seconds that a sync takes, as of late; the first ones are asked for in the thread
 
     def sync(self) -> None:
         if self._file is None or _other(self._file, self._path):
             self.close()
             self._file = os.open(self._path, os.O_RDWR)
             _sync_folder(os.path.dirname(self._path) or ".")
+        began = time.perf_counter()
         _sync_file(self._file)
+        took = time.perf_counter() - began
+        # One that is slow counts at once, and quick ones only when there are several.
+        self.takes = max(took, (3 * self.takes + took) / 4)
 
     def close(self) -> None:
         if self._file is not None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,39 @@ def test_every_answer_comes_after_a_sync(path: Path) -> None:
     assert len(answers) == len(begins) == 10
     for begin, answer in zip(begins, answers, strict=True):
         assert any("sync(" in call for call in calls[begin:answer]), "an answer was given before the sync"
+
+
+@pytest.mark.parametrize(("takes", "threads"), [(0.0001, {"MainThread"}), (0.01, {"bridge-sync_0"})])
+async def test_one_event_alone_is_synced_without_a_thread_where_the_disk_is_quick(
+    path: Path, monkeypatch: pytest.MonkeyPatch, takes: float, threads: set[str]
+) -> None:
+    synced: list[str] = []
+    store = await opened(path)
+    await store.accept(arrival(event(0), "first"), ALL)
+    commit = store._commit  # type: ignore[attr-defined]
+    monkeypatch.setattr(_commit, "_sync_file", lambda _: synced.append(threading.current_thread().name))
+    commit._log.takes = takes
+    await store.accept(arrival(event(1), "a"), ALL)
+    assert set(synced) == threads
+    commit._log.takes = takes
+    await asyncio.gather(*(store.accept(arrival(event(n), f"k{n}"), ALL) for n in range(2, 9)))
+    assert synced[-1] == "bridge-sync_0", "what many wait for holds up the loop"
+    await store.close()
+
+
+async def test_a_sync_without_a_thread_that_fails_is_no_answer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError("the disk is gone")
+
+    store = await opened(path)
+    await store.accept(arrival(event(0), "first"), ALL)
+    store._commit._log.takes = 0.0  # type: ignore[attr-defined]
+    with monkeypatch.context() as patched:
+        patched.setattr(_commit, "_sync_file", broken)
+        with pytest.raises(StoreUnavailable, match="cannot be synced: the disk is gone"):
+            await store.accept(arrival(event(1), "a"), ALL)
+    await store.accept(arrival(event(2), "b"), ALL)
+    await store.close()
 
 
 async def test_what_was_committed_alone_is_not_done_again_because_the_database_is_locked_then(path: Path) -> None:
