@@ -17,7 +17,8 @@ from bridge.observe import log
 from bridge.route import Condition, MatchError, condition
 from bridge.store.base import Mute, Store
 
-KNOWN_FOR = 2.0  # seconds; how soon another process's mute is seen
+KNOWN_FOR = 1.0  # seconds; then they are read again, beside the messages that come
+BELIEVED_FOR = 2.0  # seconds; how soon another process's mute is seen: then a message waits until they are read
 LOOKED_BACK = timedelta(days=30)  # what was owed under a mute that ended since is not told afterwards
 
 
@@ -64,33 +65,41 @@ def why(mute: Mute) -> str:
 
 
 class Mutes:
-    """The mutes as one process knows them: read before messages are claimed, at most every KNOWN_FOR seconds."""
+    """The mutes as one process knows them: read before messages are claimed, and believed for BELIEVED_FOR seconds."""
 
     def __init__(self, store: Store, now: Callable[[], datetime], steady: Callable[[], float]) -> None:
         self._store = store
         self._now = now
         self._steady = steady
         self._known: list[Mute] | None = None
-        self._again_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._asked_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
 
     def of(self, target: Target, event: Event, owed_at: datetime) -> Mute | None:
         """As `silenced`, by what was last read."""
         return silenced(self._known, target.rules, event, owed_at=owed_at, now=self._now()) if self._known else None
 
     async def read(self) -> None:
-        """Know what is muted, as of KNOWN_FOR ago at most. Raises StoreUnavailable when it was never known."""
-        if self._steady() < self._again_at:
+        """Know what is muted, as of BELIEVED_FOR ago at most. Raises StoreUnavailable when it was never known."""
+        age = self._steady() - self._asked_at
+        if age < KNOWN_FOR:
             return
-        async with self._reading:  # one asks, and all who came meanwhile hear the answer
-            if self._steady() >= self._again_at:
-                await self._ask()
-                self._again_at = self._steady() + KNOWN_FOR
+        if self._asking is None:  # one asks, and all who come meanwhile hear the answer
+            self._asking = asyncio.create_task(self._ask(self._steady()))
+            self._asking.add_done_callback(self._answered)
+        if age >= BELIEVED_FOR:
+            await asyncio.shield(self._asking)
 
-    async def _ask(self) -> None:
+    async def _ask(self, at: float) -> None:
         try:
             self._known = await self._store.mutes(self._now() - LOOKED_BACK)
         except StoreUnavailable as error:
             if self._known is None:
                 raise
             log.warning("store.unavailable", error=str(error))
+        self._asked_at = at
+
+    def _answered(self, asking: asyncio.Task[None]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # whoever waits for it hears it, and the next one asks again
