@@ -127,7 +127,7 @@ def explain(
     else:
         if then:
             asking.print_routed_then(then["recorded"])
-        _print(event, routing, shown, muted)
+        _print(loaded, event, routing, shown, muted)
     raise SystemExit(0 if routing.matched else 1)
 
 
@@ -269,9 +269,14 @@ def _as_json(
     }
 
 
-def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]], muted: Mapping[str, str]) -> None:
+def _print(
+    config: Config,
+    event: Event,
+    routing: Routing,
+    shown: list[tuple[Target, Message]],
+    muted: Mapping[str, str],
+) -> None:
     from bridge.cli.look import lines_of, one_line
-    from bridge.destinations import console
 
     click.echo("event")
     for line in lines_of(event, without=("id", "received_at")):
@@ -280,19 +285,40 @@ def _print(event: Event, routing: Routing, shown: list[tuple[Target, Message]], 
     for verdict in routing.verdicts:
         click.echo(f"  {_says(verdict)}")
     click.echo("\nmessages" if shown else "\nno message would be sent")
+    alike: dict[str, list[Target]] = {}
     for target, message in shown:
-        channel = f" in {target.channel}" if target.channel else ""
-        living = ", living" if target.live else ""
-        asked = ", ".join(target.rules)
-        click.echo(f"\n  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})")
-        if target.key in muted:
-            click.echo(f"    not sent now: {one_line(muted[target.key])}")
-        if message.native is not None:  # the words are the template's own JSON, and nobody else can draw that
-            for line in json.dumps(message.native, ensure_ascii=False, indent=2).splitlines():
-                click.echo("    " + "".join(char if char.isprintable() else "·" for char in line))
-            continue
-        for line in console.text(message, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")).splitlines():
+        alike.setdefault(_previewed(config, target, message), []).append(target)
+    for text, targets in alike.items():
+        for number, target in enumerate(targets):
+            channel = f" in {target.channel}" if target.channel else ""
+            living = ", living" if target.live else ""
+            asked = ", ".join(target.rules)
+            new = "" if number else "\n"
+            click.echo(
+                f"{new}  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})"
+            )
+            if target.key in muted:
+                click.echo(f"    not sent now: {one_line(muted[target.key])}")
+        for line in text.splitlines():
             click.echo(f"    {line}")
+
+
+def _previewed(config: Config, target: Target, message: Message) -> str:
+    """Return what the destination's chat would show, read back from what it would get."""
+    from bridge import preview
+    from bridge.destinations import DESTINATIONS, console
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    place = config.destinations[target.destination]
+    if message.native is not None:  # the words are the template's own JSON, and who wrote it knows it by that
+        written = json.dumps(message.native, ensure_ascii=False, indent=2)
+        return "\n".join("".join(char if char.isprintable() else "·" for char in line) for line in written.split("\n"))
+    if place.type not in preview.READERS:
+        return console.text(message, colour=colour)
+    module = DESTINATIONS[place.type]
+    known = {one.ids[module.PERSON]: one.name for one in config.people.values() if module.PERSON in one.ids}
+    body = module.payload(message, place.options)
+    return preview.text(preview.READERS[place.type](body, lambda one: known.get(one, one)), colour=colour)
 
 
 def _says(verdict: Verdict) -> str:

@@ -45,17 +45,22 @@ def payload(message: Message, options: Options) -> dict[str, Any]:
 
 def text(message: Message, *, colour: bool) -> str:
     """Return the message in lines, its stripe on the left in its colour."""
-    bar = f"\033[38;2;{_rgb(message.colour)}m▌{_RESET} " if colour else "▌ "
+    bar = (shaded("▌", message.colour) if colour else "▌") + " "
     lines = [_line(message.title, colour=colour, bold=True)]
     if message.mentions:
-        lines[0] += " " + " ".join("@" + _visible(one) for one in message.mentions)
+        lines[0] += " " + " ".join("@" + visible(one) for one in message.mentions)
     for block in message.body:
         lines += _block(block, colour)
     lines += [_dim(_fact(label, value), colour) for label, value in message.facts]
     if message.footer:
         lines.append(_dim(_line(message.footer, colour=False), colour))
-    lines += [_dim(f"{_visible(button.text)}: {_visible(button.url)}", colour) for button in message.buttons]
+    lines += [_dim(f"{visible(button.text)}: {visible(button.url)}", colour) for button in message.buttons]
     return "\n".join(bar + line for whole in lines for line in whole.split("\n"))
+
+
+def shaded(shown: str, colour: str) -> str:
+    """Return the text in a colour, ``#rrggbb``."""
+    return f"\033[38;2;{_rgb(colour)}m{shown}{_RESET}"
 
 
 def _rgb(colour: str) -> str:
@@ -73,7 +78,7 @@ def _block(block: Block, colour: bool) -> Iterator[str]:
         case Quote():
             yield "│ " + _line(block.spans, colour=colour).replace("\n", "\n│ ")
         case Code():
-            yield "    " + _visible(block.text).replace("\n", "\n    ")
+            yield "    " + visible(block.text).replace("\n", "\n    ")
         case Heading():
             yield _line(block.spans, colour=colour, bold=True)
         case _:
@@ -81,7 +86,7 @@ def _block(block: Block, colour: bool) -> Iterator[str]:
 
 
 def _line(spans: Spans, *, colour: bool, bold: bool = False) -> str:
-    return "".join(_styled(_visible(one.text), colour, one.bold or bold, one.italic, one.strike) for one in spans)
+    return "".join(_styled(visible(one.text), colour, one.bold or bold, one.italic, one.strike) for one in spans)
 
 
 def _styled(shown: str, colour: bool, bold: bool, italic: bool, strike: bool) -> str:
@@ -91,14 +96,14 @@ def _styled(shown: str, colour: bool, bold: bool, italic: bool, strike: bool) ->
 
 def _fact(label: str, value: Spans) -> str:
     shown = _line(value, colour=False)
-    return f"{_visible(label)}: {shown}" if label else shown
+    return f"{visible(label)}: {shown}" if label else shown
 
 
 def _dim(shown: str, colour: bool) -> str:
     return f"\033[2m{shown}{_RESET}" if colour else shown
 
 
-def _visible(value: str) -> str:
+def visible(value: str) -> str:
     """Return the text with control characters as signs (␛) or codes (<U+202E>)."""
     return _CONTROL.sub(lambda found: _sign(ord(found[0])), value)
 
@@ -137,7 +142,7 @@ class Console:
         self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
     ) -> Receipt:
         number = str(next(self._numbers))
-        place = f" {_visible(channel)}" if channel else ""
+        place = f" {visible(channel)}" if channel else ""
         self._print(
             f"#{number}{place}" + (f" in the thread of #{thread['n']}" if thread and "n" in thread else ""), message
         )
@@ -153,7 +158,7 @@ class Console:
     def _print(self, head: str, message: Message) -> None:
         stream = self._stream or sys.stdout
         colour = stream.isatty() and not os.environ.get("NO_COLOR")
-        whole = f"{_dim(f'{head} → {_visible(self.name)}', colour)}\n{text(message, colour=colour)}\n\n"
+        whole = f"{_dim(f'{head} → {visible(self.name)}', colour)}\n{text(message, colour=colour)}\n\n"
         # A terminal that knows no emoji shows a question mark, and does not stop the message.
         shown = whole.encode(stream.encoding or "utf-8", "replace").decode(stream.encoding or "utf-8")
         try:
