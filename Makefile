@@ -63,8 +63,9 @@ bench: $(VENV)/.dev ## how fast it is, beside the limit and beside others (QUICK
 chaos: $(VENV)/.dev ## a million events, a thousand kills, both engines side by side (MINUTES=5, EVENTS=, KILLS=, SEED=, ENGINE=)
 	@$(BIN)/python -m tests.chaos $(if $(EVENTS),--events $(EVENTS)) $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-picture: $(VENV)/.dev ## docs/messages.png, from real rendered output (needs chromium)
-	@$(BIN)/python tools/picture.py
+picture: $(VENV)/.dev ## docs/messages.png and docs/destinations/*.png, from what is really sent (needs chromium)
+	@$(BIN)/python -m tools.picture
+	@$(BIN)/python -m tools.pictures
 
 lock: ## new lock files from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt pyproject.toml

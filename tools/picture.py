@@ -4,17 +4,12 @@ destination, drawn from the very JSON that would be sent, as Slack draws it.
 Only what that JSON may hold is known here: an element that is not stops the drawing, so that the picture never shows
 less than what is sent. Needs chromium, and nothing from any network.
 
-    python tools/picture.py
+    python -m tools.picture
     https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,11 +21,11 @@ from markupsafe import Markup, escape
 from bridge.destinations import slack
 from bridge.event import Change, Event, Kind, RunRef, Status, Task
 from bridge.render import Renderer, View
+from tools.screen import MEASURE, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "messages.png"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTH, TALL, SCALE = 600, 2_000, 2
+WIDTH, SCALE = 600, 2
 LIMIT = 200_000  # bytes: the README is read on phones, too
 
 NOW = datetime(2026, 11, 5, 14, 31, tzinfo=UTC)
@@ -224,54 +219,17 @@ code { color: #c01343; padding: 2px 3px 1px; border-radius: 3px }
 .button { border: 1px solid #bbbabb; border-radius: 8px; font-size: 13px; font-weight: 700; padding: 3px 11px 4px }
 """
 
-# The first look measures: how tall is the page? The browser cuts its picture by the window.
 PAGE = Markup(
     '<!doctype html><meta charset="utf-8"><title></title><style>{style}</style><body>'
     '<div class="channel"># builds<small>one message per run, edited as it goes on</small></div>{messages}'
-    "<script>document.title = Math.ceil(document.body.getBoundingClientRect().height)</script>"
 )
 
 
 def page() -> str:
     """Return the channel as HTML."""
     messages = Markup().join(_message(post, payload) for post, payload in payloads())
-    return PAGE.format(style=Markup(STYLE), messages=messages)  # noqa: S704 - our own constant
-
-
-# -- the picture
-
-
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        sys.exit("the picture is drawn by chromium, which is not here: apt-get install chromium fonts-lato")
-    return found
-
-
-def _look(folder: Path, *arguments: str) -> str:
-    """Let the browser look at the page once; return what it prints."""
-    quiet = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --hide-scrollbars"
-    ).split()
-    command = [browser(), *quiet, f"--user-data-dir={folder / 'profile'}", *arguments, (folder / "page.html").as_uri()]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603
-
-
-def draw(picture: Path) -> None:
-    """Write the picture of the channel."""
-    with tempfile.TemporaryDirectory(prefix="bridge-picture-") as name:
-        folder = Path(name)
-        (folder / "page.html").write_text(page(), "utf-8")
-        measured = re.search(r"<title>(\d+)</title>", _look(folder, "--dump-dom", f"--window-size={WIDTH},{TALL}"))
-        if not measured:
-            sys.exit("chromium did not say how tall the page is")
-        size = f"--window-size={WIDTH},{measured[1]}"
-        _look(folder, f"--screenshot={folder / 'page.png'}", size, f"--force-device-scale-factor={SCALE}")
-        if (folder / "page.png").stat().st_size > LIMIT:
-            sys.exit(f"the picture is larger than {LIMIT} bytes: fewer messages, or a smaller SCALE")
-        shutil.copyfile(folder / "page.png", picture)
+    return str(PAGE.format(style=Markup(STYLE), messages=messages)) + MEASURE  # noqa: S704 - our own constant
 
 
 if __name__ == "__main__":
-    draw(PICTURE)
+    draw(page(), PICTURE, width=WIDTH, scale=SCALE, limit=LIMIT)
