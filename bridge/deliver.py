@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bridge import codec, observe
 from bridge.config import Config, DestinationConfig, Person, SourceConfig
@@ -39,7 +39,9 @@ from bridge.mute import Mutes, why
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
 from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
-from bridge.store.base import Claimed, Condition, Limit, Limits, Settlement, Store
+from bridge.store.base import Along, Behind, Claimed, Condition, Limit, Limits, Settlement, Store
+from bridge.store.rows import LONGEST_STEP
+from bridge.turn import newest_of_each, ready_at, waits_until
 
 if TYPE_CHECKING:
     import aiohttp
@@ -391,6 +393,8 @@ class Courier:
             await self._failed(claimed, fault, edit=False, seconds=0.0)
 
     async def _attempt(self, claimed: Claimed) -> None:
+        if await self._waits(claimed):
+            return
         if reason := self._needless(claimed):
             await self._settle(claimed, "folded", "folded", reason)
             return
@@ -400,7 +404,9 @@ class Courier:
         claimed = allowed
         if claimed.unsure and not self._edits(claimed) and self._policy.when_unsure == "drop":
             text = "bridge stopped while sending; it may have arrived, and when_unsure is drop"
-            await self._settle(claimed, "dropped", "unsure", text, shown=claimed.version)
+            await self._settle(
+                claimed, "dropped", "unsure", text, shown=claimed.version, along=_along(claimed, "dropped")
+            )
             return
         if reason := self._known_dead(claimed):
             await self._settle(claimed, "dead", "dead", reason)
@@ -420,6 +426,18 @@ class Courier:
             claimed = allowed
         await self._send(claimed)
 
+    async def _waits(self, claimed: Claimed) -> bool:
+        """Return whether it is not its turn yet, and hand it back. What waits long is asked so now and then."""
+        if claimed.replayed:
+            return False
+        now = self._now()
+        until = waits_until(claimed.target, claimed.created_at, now)
+        if until is None:
+            return False
+        due_at = min(until, now + LONGEST_STEP)
+        await self._keep(claimed, Settlement(claimed.id, "pending", now, "released", claimed.target.why, due_at))
+        return True
+
     async def _unmuted(self, claimed: Claimed) -> Claimed | None:
         """Return what may be sent; None when it is muted, and settled so.
 
@@ -429,11 +447,15 @@ class Courier:
             return claimed
         mute = self._mutes.of(claimed.target, claimed.event, claimed.created_at)
         if mute is None:
-            return claimed
+            return replace(claimed, behind=self._unmuted_behind(claimed)) if claimed.behind else claimed
         if self._edits(claimed):
             return replace(claimed, target=claimed.target.with_(mention=()))
         await self._settle(claimed, "folded", "muted", why(mute))
         return None
+
+    def _unmuted_behind(self, claimed: Claimed) -> tuple[Behind, ...]:
+        """Return what is said with it. What is muted of that comes to its own turn, and is settled so."""
+        return tuple(one for one in claimed.behind if self._mutes.of(one.target, one.event, one.created_at) is None)
 
     def _needless(self, claimed: Claimed) -> str:
         """Return why a wish is fulfilled already, or nothing."""
@@ -554,9 +576,10 @@ class Courier:
                 shown=version if claimed.target.live else None,
                 seconds=seconds,
                 sent=codec.dump(replace(message, event=None)),
+                along=_along(claimed),
             ),
         )
-        age = max(0.0, (now - claimed.created_at).total_seconds())
+        age = max(0.0, (now - _due_since(claimed)).total_seconds())
         observe.end_to_end_latency.labels(self.name).observe(age)
         observe.told(
             "delivery.edited" if edit else "delivery.done",
@@ -573,7 +596,7 @@ class Courier:
         verdict = decide(
             error,
             now=now,
-            created_at=claimed.created_at,
+            created_at=_due_since(claimed),
             attempts=claimed.attempts,
             policy=self._policy,
             edit=edit,
@@ -581,9 +604,16 @@ class Courier:
             dice=self._dice(),
         )
         await self._hold_back(claimed, error, edit=edit)
-        shown = claimed.run.version if verdict.state == "dropped" and claimed.run is not None else None
+        dropped = verdict.state == "dropped"
         await self._settle(
-            claimed, verdict.state, verdict.outcome, verdict.text, verdict=verdict, shown=shown, seconds=seconds
+            claimed,
+            verdict.state,
+            verdict.outcome,
+            verdict.text,
+            verdict=verdict,
+            shown=claimed.run.version if dropped and claimed.run is not None else None,
+            seconds=seconds,
+            along=_along(claimed, "dropped") if dropped else (),
         )
         await self._tell()
 
@@ -640,6 +670,7 @@ class Courier:
         verdict: Verdict | None = None,
         shown: int | None = None,
         seconds: float = 0,
+        along: tuple[Along, ...] = (),
     ) -> None:
         """Settle what was not delivered. `shown`: the version that may have arrived, so that it is not said again."""
         final = state in ("dead", "dropped")
@@ -670,6 +701,7 @@ class Courier:
                 shown=shown if claimed.target.live else None,
                 plain=bool(verdict and verdict.plain),
                 seconds=seconds,
+                along=along,
             ),
         )
 
@@ -701,22 +733,40 @@ class Courier:
 
     def _view(self, claimed: Claimed, run: Run | None) -> View:
         target = claimed.target
-        event = claimed.event
+        told = (claimed.event, *(one.event for one in claimed.behind))
+        together, event = newest_of_each(told), told[-1]
         if run is not None:
             event = run.event.with_(id=event.id) if target.live else _filled(event, run.event)
         return View(
             event=event,
             tasks=run.tasks if run is not None else (),
             rule=", ".join(target.rules),
-            mentions=mentions(target.mention, event, self._people(), DESTINATIONS[self._integration].PERSON),
+            mentions=mentions(_named(claimed), event, self._people(), DESTINATIONS[self._integration].PERSON),
             now=self._now(),
             live=target.live,
+            together=together if len(together) > 1 else (),
         )
 
 
 def _key(claimed: Claimed) -> str:
     """Return what names a delivery for good. Its id alone begins again with a new database."""
     return f"{claimed.id}-{int(claimed.created_at.timestamp() * 1_000)}"
+
+
+def _due_since(claimed: Claimed) -> datetime:
+    """Return since when it could have been said."""
+    return claimed.created_at if claimed.replayed else ready_at(claimed.target, claimed.created_at)
+
+
+def _along(claimed: Claimed, state: Literal["folded", "dropped"] = "folded") -> tuple[Along, ...]:
+    """Return what becomes of all that was said with it."""
+    return tuple(Along(one.id, state, f"said together with {claimed.id}") for one in claimed.behind)
+
+
+def _named(claimed: Claimed) -> tuple[str, ...]:
+    """Return whom the message mentions, and whatever is said with it."""
+    words = (word for target in (claimed.target, *(one.target for one in claimed.behind)) for word in target.mention)
+    return tuple(dict.fromkeys(words))
 
 
 def _told(run: Run) -> str:

@@ -238,11 +238,24 @@ class Target(Data, frozen=True):
     reply: bool = False  # the result, said once more in a living message's thread: edits notify nobody
     answered: bool = False  # a living message whose run's result is said by such a reply, too
     rules: tuple[str, ...] = ()
+    # -- what is not said at once, see `bridge.turn`
+    wait: float = 0.0  # seconds from when it is owed until it is due
+    until: datetime | None = None  # it is not due before
+    gather: bool = False  # what waits behind it for the same message is said with it
+    queue: str = ""  # a lane of its own, so that it holds nothing up: "run:", "track:" or "all:" and a name
+    while_failing: bool = False  # only said if the newest result of its track is still a failure
+    again: float = 0.0  # seconds after which it is told again, as long as it fails
+    why: str = ""  # why it waits, for people: "waits 20 s"
 
     @property
     def key(self) -> str:
         """Two targets with one key are one message: a destination is told once per event and template."""
         return f"{self.destination}|{self.channel or ''}|{self.template}{'|reply' if self.reply else ''}"
+
+    @property
+    def gathers(self) -> bool:
+        """A living message shows the newest state anyway: it gathers nothing."""
+        return self.gather and not self.live
 
 
 class Run(Data, frozen=True):

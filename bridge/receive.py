@@ -116,7 +116,15 @@ def _follow(
             target = target.with_(mention=())
             answered = True
             following[key] = opened.with_(answered=True)
-        targets[key] = target.with_(thread=thread, answered=answered)
+        # An edit makes no noise: it waits for nothing that the first message did not wait for, and in the same lane.
+        targets[key] = target.with_(
+            thread=thread,
+            answered=answered,
+            wait=opened.wait,
+            until=opened.until,
+            queue=opened.queue,
+            why=opened.why,
+        )
     return targets, run.with_(following=tuple(following.values()))
 
 

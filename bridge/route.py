@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -18,9 +19,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
 from bridge.message import DEFAULT_TEMPLATE
+from bridge.units import span
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
 """What a rule without `kind` hears: a run speaks for its tasks; pushes and the like are heard when named."""
+
+_NEVER_HELD = datetime.min.replace(tzinfo=UTC)
 
 STATUS_GROUPS = {"finished": FINISHED, "unsuccessful": UNSUCCESSFUL}
 
@@ -380,6 +384,7 @@ class Goal:
     thread: bool = False
     mention: tuple[str, ...] = ()
     mention_when: tuple[Change, ...] = (Change.BROKEN,)
+    settle: float = 0.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -544,16 +549,23 @@ def _target(rule: Rule, goal: Goal, event: Event) -> Target:
         thread=goal.thread,
         mention=goal.mention if event.change in goal.mention_when else (),
         rules=(rule.name,),
+        wait=goal.settle,
+        gather=goal.settle > 0,
+        why=f"waits {span(timedelta(seconds=goal.settle))} for more of the same run" if goal.settle else "",
     )
 
 
 def _owe(targets: dict[str, Target], new: Target) -> None:
-    """Add a target; the same message asked for twice is one message, living if one of the rules wants it to live."""
+    """Add a target; the same message asked for twice is one message, living if one of the rules wants it to live.
+
+    It waits as long as the rule wants that waits the shortest.
+    """
     old = targets.get(new.key)
     if old is None:
         targets[new.key] = new
         return
-    targets[new.key] = old.with_(
+    sooner = min(old, new, key=lambda target: (target.until or _NEVER_HELD, target.wait))
+    targets[new.key] = sooner.with_(
         live=old.live or new.live,
         thread=old.thread or new.thread,
         mention=tuple(dict.fromkeys(old.mention + new.mention)),

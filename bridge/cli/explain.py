@@ -260,6 +260,7 @@ def _as_json(
                 "mentions": list(message.mentions),
                 "rules": list(target.rules),
                 "muted": muted.get(target.key),
+                "waits": target.why or None,
                 "payload": DESTINATIONS[config.destinations[target.destination].type].payload(
                     message, config.destinations[target.destination].options
                 ),
@@ -297,6 +298,8 @@ def _print(
             click.echo(
                 f"{new}  to {target.destination}{channel} (template {target.template}{living}; asked by: {asked})"
             )
+            if target.why:
+                click.echo(f"    {one_line(target.why)}")
             if target.key in muted:
                 click.echo(f"    not sent now: {one_line(muted[target.key])}")
         for line in text.splitlines():

@@ -115,7 +115,7 @@ def deliveries(
             item.target.destination,
             item.state,
             str(item.attempts or ""),
-            item.text or (item.event.title if item.event and item.event.title else ""),
+            _waits(item) or item.text or (item.event.title if item.event and item.event.title else ""),
         )
         for item in found
     ]
@@ -222,7 +222,8 @@ def _delivery_json(item: StoredDelivery) -> dict[str, Any]:
         "attempts": item.attempts,
         "reason": item.text or None,
         "created_at": _iso(item.created_at),
-        "due_at": _iso(item.due_at) if item.state == "pending" else None,
+        "due_at": _iso(_due_at(item)) if item.state == "pending" else None,
+        "waits": item.target.why or None if item.state == "pending" else None,
         "settled_at": _iso(item.settled_at) if item.settled_at else None,
         "event": item.event.public() if item.event else None,
         "history": [
@@ -230,6 +231,20 @@ def _delivery_json(item: StoredDelivery) -> dict[str, Any]:
             for one in item.history
         ],
     }
+
+
+def _due_at(item: StoredDelivery) -> datetime:
+    """Return when its turn comes; what waits long is looked at more often than that."""
+    from bridge.turn import ready_at
+
+    return item.due_at if item.replayed or item.attempts else max(item.due_at, ready_at(item.target, item.created_at))
+
+
+def _waits(item: StoredDelivery) -> str:
+    """Return why a delivery waits, and until when."""
+    if item.state != "pending" or not item.target.why or item.replayed:
+        return ""
+    return f"{item.target.why}, until {_due_at(item):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _show_event(item: StoredEvent) -> None:
@@ -273,8 +288,8 @@ def _show_delivery(item: StoredDelivery) -> None:
     click.echo(f"delivery {item.id} of {item.event_id} to {item.target.destination}{channel}: {item.state}")
     click.echo(f"  rules: {', '.join(item.target.rules)}; template {item.target.template}; living: {item.target.live}")
     if item.state == "pending":
-        click.echo(f"  due: {_iso(item.due_at)}")
-    if item.text:
+        click.echo(f"  due: {_iso(_due_at(item))}" + (f", {one_line(item.target.why)}" if item.target.why else ""))
+    elif item.text:
         click.echo(f"  {one_line(item.text)}")
     if item.sent:
         said = "".join(span["text"] for span in json.loads(item.sent)["title"])

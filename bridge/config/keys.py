@@ -89,6 +89,7 @@ GOAL: dict[str, Key] = {
     "thread": Key({**FLAG, "default": False}, "Follow-ups go into the thread of the first message."),
     "mention": Key(TEXTS, "Whom to notify: `author`, a name under `people` or `groups`, or a list of them."),
     "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds."),
+    "settle": Key(DURATION, "Wait so long for more of the same run, and say it once."),
 }
 
 PERSON: dict[str, Key] = {
@@ -105,7 +106,7 @@ RULE: dict[str, Key] = {
     "stop": Key({**FLAG, "default": False}, "`true`: no later rule sees an event that this one matched."),
 }
 
-RULES_LATER = frozenset({"settle", "after", "hours", "flaky", "repeat", "escalate", "digest"})
+RULES_LATER = frozenset({"after", "hours", "flaky", "repeat", "escalate", "digest"})
 """Keys of a rule that the contract names or others have, and that are not there yet."""
 
 _MATCH_TEXTS = {

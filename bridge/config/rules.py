@@ -24,7 +24,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.event import Change, Event, Kind
 from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
 from bridge.sources import SOURCES
-from bridge.units import parse_duration
+from bridge.units import parse_duration, span
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ ON_DEFAULT_BRANCH = "not pull_request and not fork and (branch == default_branch
 """Some senders do not tell the default branch; then every branch counts."""
 
 _LONGEST_IF = 2_000
+_LONGEST_SETTLE = timedelta(minutes=30)
 _LONGEST_STORY = timedelta(days=3660)
 
 
@@ -329,6 +330,14 @@ def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[Chan
     return tuple(Change(word) for word in chosen if word)
 
 
+def _settle(reader: Reader, node: Node, path: str, _names: Names) -> float | None:
+    found: timedelta | None = reader.parsed(node, path, parse_duration)
+    if found is None or found <= _LONGEST_SETTLE:
+        return found.total_seconds() if found is not None else None
+    reader.error(node, path, f"what happens to one run is gathered for {span(_LONGEST_SETTLE)} at most")
+    return None
+
+
 _SAID: dict[str, Callable[[Reader, Node, str, Names], Any]] = {
     "template": lambda reader, node, path, _: reader.text(node, path),
     "channel": lambda reader, node, path, _: reader.text(node, path),
@@ -336,6 +345,7 @@ _SAID: dict[str, Callable[[Reader, Node, str, Names], Any]] = {
     "thread": lambda reader, node, path, _: reader.flag(node, path),
     "mention": _mention,
     "mention_when": _changes,
+    "settle": _settle,
 }
 
 

@@ -58,6 +58,7 @@ class View:
     mentions: tuple[str, ...] = ()  # the chat's own ids
     now: datetime
     live: bool = False
+    together: tuple[Event, ...] = ()  # all that this message speaks of, where it is more than one event
 
 
 # Git allows 255 characters in a branch; a title line must hold a few names and stay one.
@@ -131,6 +132,7 @@ def context(view: View) -> dict[str, Any]:
         "rule": foreign(tidy(view.rule, _LIMIT)),
         "now": view.now,
         "live": view.live,
+        "together": tuple(_event(one) for one in view.together[:MAX_MANY]),
         "emoji": emoji(view.event),
         "commit_url": _foreign_url(commit_url(view.event)),
         "branch_url": _foreign_url(branch_url(view.event)),
@@ -138,6 +140,12 @@ def context(view: View) -> dict[str, Any]:
         "pull_request_name": pull_request_name(view.event),
     }
     return names | {"event": event.with_(run=names["run"], task=names["task"])}
+
+
+def _event(said: Event) -> Event:
+    """Return another event that the message speaks of, as a template sees it."""
+    event = said.with_(**_fits(said.with_(facts=(), tasks=())) | {"facts": (), "tasks": ()})
+    return event.with_(run=event.run or _NO_RUN, task=event.task or _NO_TASK)
 
 
 def _foreign_url(address: str | None) -> Foreign | None:

@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Any
 from bridge import codec
 from bridge.event import Run, Track
 from bridge.store._postgres_batch import Waiting
-from bridge.store._postgres_keys import fit, fit_key, lock_statement, run_lock, seen_lock, track_lock
+from bridge.store._postgres_keys import (
+    SHARED,
+    fit,
+    fit_key,
+    fit_lane,
+    lock_number,
+    lock_statement,
+    run_lock,
+    seen_lock,
+    track_lock,
+)
 from bridge.store.accepting import Accepting, Duplicate, Entry, Known, Seen, accepting
 from bridge.store.base import Accepted, Arrival, Decider
-from bridge.store.rows import compress, lane
+from bridge.store.rows import compress, delay, lane_of
 
 if TYPE_CHECKING:
     from bridge.store._postgres_wire import Connection
@@ -48,14 +58,15 @@ OWED = """
     INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at,
                             created_at, head)
     SELECT o.event_id, o.lane, o.run_key, o.destination, o.message, o.target, o.live, o.version, 'pending',
-           least(o.at, extract(epoch FROM clock_timestamp())), o.at,
+           least(o.at, extract(epoch FROM clock_timestamp())) + o.wait,
+           CASE WHEN o.wait > 0 THEN least(o.at, extract(epoch FROM clock_timestamp())) ELSE o.at END,
            o.first AND NOT EXISTS (SELECT 1 FROM deliveries p
                                    WHERE p.lane = o.lane AND p.state IN ('pending', 'sending'))
     FROM unnest({owed}) WITH ORDINALITY
-         AS o (event_id, lane, run_key, destination, message, target, live, version, at, first, place)
+         AS o (event_id, lane, run_key, destination, message, target, live, version, at, wait, first, place)
     ORDER BY o.place
 """
-OWED_TYPES = ("bigint", "text", "text", "text", "text", "text", "smallint", "bigint", "float8", "boolean")
+OWED_TYPES = ("bigint", "text", "text", "text", "text", "text", "smallint", "bigint", "float8", "float8", "boolean")
 RUNS = """
     INSERT INTO runs (key, run, updated_at) SELECT * FROM unnest({runs})
     ON CONFLICT (key) DO UPDATE SET run = excluded.run, updated_at = excluded.updated_at
@@ -261,12 +272,15 @@ async def write(connection: Connection, entries: list[tuple[int, Arrival, Entry]
     """Write what was decided; `again`: the events are there already, and only what follows from them is written."""
     if not entries:
         return
+    owed = _owed(entries)
+    if shared := [lock_number("lane", row[1]) for row in owed if row[1].startswith(SHARED)]:
+        await connection.execute(lock_statement(shared))
     given = [
         *_columns([] if again else [_event(*one) for one in entries], len(EVENTS_TYPES)),
         *_columns([] if again else _seen(entries), len(SEEN_TYPES)),
         *_columns(_runs(entries), len(RUNS_TYPES)),
         *_columns(_tracks(entries), len(TRACKED_TYPES)),
-        *_columns(_owed(entries), len(OWED_TYPES)),
+        *_columns(owed, len(OWED_TYPES)),
     ]
     await connection.execute(WRITE, *given)
 
@@ -329,12 +343,24 @@ def _owed(entries: list[tuple[int, Arrival, Entry]]) -> list[tuple[Any, ...]]:
         run_key, version = (fit_key(entry.run.key), entry.run.version) if entry.run else (None, 0)
         at = arrival.received_at.timestamp()
         for target, text in entry.targets:
-            name = lane(run_key, number, target.destination)
+            name = fit_lane(lane_of(target, run_key, number, entry.said or arrival.event))
             first = name not in lanes
             lanes.add(name)
             message = fit_key(target.key)
             owed.append(
-                (number, name, run_key, target.destination, message, text, int(target.live), version, at, first)
+                (
+                    number,
+                    name,
+                    run_key,
+                    target.destination,
+                    message,
+                    text,
+                    int(target.live),
+                    version,
+                    at,
+                    delay(target, at),
+                    first,
+                )
             )
     return owed
 

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 from bridge import codec
 from bridge.event import Run, Target
 from bridge.observe import log
-from bridge.store._postgres_keys import fit, fit_key, lock_statement, run_lock
-from bridge.store.base import Claimed, Settlement
+from bridge.store._postgres_keys import fit, fit_key, in_turn, lane_lock
+from bridge.store.base import Along, Behind, Claimed, Settlement
 from bridge.store.rows import (
+    GATHERED,
     LONGEST_DELAY,
     Place,
+    behind,
     claimed,
+    delay,
     event,
     message_place,
     number,
@@ -59,7 +62,7 @@ CLAIM = f"""
     UPDATE deliveries d
     SET state = 'sending', leased_until = $6, unsure = CASE WHEN d.state = 'sending' THEN 1 ELSE d.unsure END
     FROM taken WHERE d.id = taken.id
-    RETURNING d.id, d.run_key, d.event_id, set_config('synchronous_commit', $7, true)
+    RETURNING d.id, d.run_key, d.event_id, d.lane, set_config('synchronous_commit', $7, true)
 """  # noqa: S608 - all of it stands here
 # Not synced: should the server crash within half a second, it is claimed again, and a settlement syncs all before it.
 LOAD = """
@@ -68,17 +71,30 @@ LOAD = """
                                            WHERE l.lane = d.lane AND l.message = d.message AND l.state = 'pending'
                                              AND (l.lane, l.id) > (d.lane, d.id) ORDER BY l.lane, l.id) END AS later,
            d.event_id, d.target, d.version, d.created_at, d.attempts, d.unsure, d.plain, d.replayed, d.tries, d.run_key,
-           d.lane
+           d.lane, d.message
     FROM deliveries d
     LEFT JOIN events e ON e.id = d.event_id
     LEFT JOIN runs r ON r.key = d.run_key
     LEFT JOIN places m ON d.live = 1 AND m.key = 'm|' || d.run_key || '|' || d.message
     WHERE d.id = ANY ($1::bigint[]) ORDER BY d.id
 """
+# What waits behind those that gather, to be said with them, up to a number each.
+BEHIND = """
+    SELECT h.id, p.id, p.target, p.created_at, p.event_id, e.event
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS h (id, lane, message, last)
+    CROSS JOIN LATERAL (SELECT * FROM deliveries w
+                        WHERE w.lane = h.lane AND (w.lane, w.id) > (h.lane, h.id) AND w.id <= h.last
+                          AND w.state IN ('pending', 'sending') AND w.state = 'pending' AND w.message = h.message
+                          AND w.replayed = 0
+                        ORDER BY w.lane, w.id LIMIT $5) AS p
+    JOIN events e ON e.id = p.event_id
+    ORDER BY p.id
+"""
 PLACES = "SELECT key, receipt, shown FROM places WHERE key = ANY ($1::text[])"
-# Which version a living message will show now: should the answer be lost, that one may have been seen.
+# Which version a living message will show now, or which is the last that is said with one that gathers: should the
+# answer be lost, that may have been seen, and no more.
 PROMISE = """
-    UPDATE deliveries d SET version = greatest(d.version, p.version)
+    UPDATE deliveries d SET version = CASE WHEN d.live = 1 THEN greatest(d.version, p.version) ELSE p.version END
     FROM unnest($1::bigint[], $2::bigint[]) AS p (id, version) WHERE d.id = p.id
 """
 BURY = """
@@ -97,7 +113,7 @@ PROMOTING = """
 """
 PROMOTE = PROMOTING.format(lanes="$1", but="")
 
-RUNS_OF = "SELECT run_key, event_id, id FROM deliveries WHERE id = ANY ($1::bigint[])"
+RUNS_OF = "SELECT run_key, event_id, id, lane FROM deliveries WHERE id = ANY ($1::bigint[])"
 SETTLE = """
     UPDATE deliveries d
     SET state = s.state, leased_until = NULL, due_at = coalesce(s.due_at, d.due_at), settled_at = s.settled_at,
@@ -109,6 +125,21 @@ SETTLE = """
          AS s (id, held, state, due_at, settled_at, text, counts, plain, sent, outcome, unsure)
     WHERE d.id = s.id AND d.state = 'sending' AND (s.held IS NULL OR d.leased_until = s.held)
     RETURNING d.id, d.lane, d.run_key, d.target, d.message, d.live
+"""
+# What was gathered by one that is settled, as far as it still waits: it is in that one's lane, so nobody takes it.
+ALONG = """
+    UPDATE deliveries d SET state = a.state, settled_at = a.at, text = a.text, head = false
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::float8[], $5::text[]) AS a (id, lane, state, at, text)
+    WHERE d.id = a.id AND d.lane = a.lane AND d.state = 'pending'
+"""
+OWED_AGAIN = """
+    INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at,
+                            created_at, head)
+    SELECT d.event_id, d.lane, d.run_key, d.destination, o.message, o.target, o.live, d.version, 'pending', o.due_at,
+           o.at, NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.lane = d.lane AND p.state IN ('pending', 'sending'))
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::smallint[], $5::float8[], $6::float8[])
+         AS o (id, message, target, live, due_at, at)
+    JOIN deliveries d ON d.id = o.id
 """
 FORGET = "DELETE FROM places WHERE key = ANY ($1::text[])"
 TRIED = """
@@ -143,7 +174,8 @@ PROMOTE_UNFOLDED = PROMOTING.format(lanes="$16", but="AND p.id NOT IN (SELECT id
 WRITE = f"WITH tried AS ({TRIED}), placed AS ({PLACED}), folded AS ({FOLD} RETURNING d.id) {PROMOTE_UNFOLDED}"
 
 
-Locks = dict[int, int]  # the lock of its run, by the number of a delivery
+MANY = 2**62
+Locks = dict[int, tuple[str, int]]  # its lane and the lock of that, by the number of a delivery
 
 
 # -- claiming ----------------------------------------------------------------------------------------------------------
@@ -174,7 +206,7 @@ async def claim(
     )
     if not taken:
         return []
-    locks.update({row[0]: run_lock(row[1], row[2]) for row in taken})
+    locks.update({row[0]: (row[3], lane_lock(row[3], row[1], row[2])) for row in taken})
     found, unreadable = await load(connection, [row[0] for row in taken])
     if unreadable:
         await bury(connection, unreadable, at)
@@ -182,14 +214,19 @@ async def claim(
         (number(one.id), one.run.version)
         for one in found
         if one.target.live and one.run is not None and one.run.version > one.version
-    ]
+    ] + [(number(one.id), number(one.behind[-1].id if one.behind else one.id)) for one in found if one.target.gathers]
     if promised:
         await connection.execute(PROMISE, *map(list, zip(*promised, strict=True)))
     return [replace(one, leased_until=until) for one in found]
 
 
-async def load(connection: Connection, numbers: Sequence[int]) -> tuple[list[Claimed], dict[int, str]]:
-    """Return deliveries with the newest state of their runs; and which cannot be read back, with the reason."""
+async def load(
+    connection: Connection, numbers: Sequence[int], *, again: bool = False
+) -> tuple[list[Claimed], dict[int, str]]:
+    """Return deliveries with the newest state of their runs; and which cannot be read back, with the reason.
+
+    `again`: with what they gathered when they were claimed.
+    """
     rows = await connection.fetch(LOAD, numbers)
     targets: dict[int, Target] = {}
     unreadable: dict[int, str] = {}
@@ -200,12 +237,14 @@ async def load(connection: Connection, numbers: Sequence[int]) -> tuple[list[Cla
         except Exception as error:  # what cannot be read back is kept to be seen, and holds nobody up
             unreadable[row["id"]] = type(error).__name__
     roots = await _roots(connection, rows, targets)
+    gathering = [row for row in rows if row["id"] in targets and targets[row["id"]].gathers and not row["replayed"]]
+    waiting = await _behind(connection, gathering, again=again) if gathering else {}
     found = []
     for row in rows:
         if row["id"] not in targets:
             continue
         try:
-            found.append(_claimed(row, targets[row["id"]], roots))
+            found.append(_claimed(row, targets[row["id"]], roots, waiting.get(row["id"], ())))
         except Exception as error:
             unreadable[row["id"]] = type(error).__name__
     return found, unreadable
@@ -224,7 +263,23 @@ async def _roots(connection: Connection, rows: Sequence[Any], targets: dict[int,
     return {key: (receipt, shown) for key, receipt, shown in await connection.fetch(PLACES, keys)} if keys else {}
 
 
-def _claimed(row: Any, target: Target, roots: dict[str, Any]) -> Claimed:
+async def _behind(connection: Connection, rows: Sequence[Any], *, again: bool) -> dict[int, list[Behind]]:
+    """Return what waits to be said with these, by their numbers. What cannot be read back waits for its own turn."""
+    asked = [
+        (row["id"], row["lane"], row["message"], row["version"] if again or row["unsure"] else MANY) for row in rows
+    ]
+    found: dict[int, list[Behind]] = {}
+    for head, *columns, event_id, text in await connection.fetch(
+        BEHIND, *map(list, zip(*asked, strict=True)), GATHERED
+    ):
+        try:
+            found.setdefault(head, []).append(behind(columns, event(text, event_id)))
+        except ValueError as error:
+            log.error("delivery.unreadable", delivery_id=f"d{columns[0]}", error=type(error).__name__)
+    return found
+
+
+def _claimed(row: Any, target: Target, roots: dict[str, Any], gathered: Sequence[Behind]) -> Claimed:
     root: Place | None = None
     if row["run_key"] and target.thread:
         root = place(roots.get(_root(row["run_key"], target)))
@@ -236,6 +291,7 @@ def _claimed(row: Any, target: Target, roots: dict[str, Any]) -> Claimed:
         target=target,
         shown_at=place((row["receipt"], row["shown"])) if row["receipt"] is not None else None,
         root=root,
+        gathered=gathered,
     )
 
 
@@ -252,7 +308,7 @@ async def bury(connection: Connection, unreadable: dict[int, str], at: float) ->
 async def lock_runs(connection: Connection, numbers: Sequence[int]) -> None:
     """Hold the lanes of these deliveries until the transaction ends."""
     runs = await connection.fetch(RUNS_OF, numbers)
-    await connection.execute(lock_statement(run_lock(row[0], row[1]) for row in runs))
+    await connection.execute(in_turn((row[3], lane_lock(row[3], row[0], row[1])) for row in runs))
 
 
 # -- settling ----------------------------------------------------------------------------------------------------------
@@ -263,9 +319,9 @@ async def settle(connection: Connection, settlements: Sequence[Settlement], lock
     ends = [number(one.id) for one in settlements if one.state != "pending"]
     if unknown := [end for end in ends if end not in locks]:
         runs = await connection.fetch(RUNS_OF, unknown)
-        locks = locks | {row[2]: run_lock(row[0], row[1]) for row in runs}
+        locks = locks | {row[2]: (row[3], lane_lock(row[3], row[0], row[1])) for row in runs}
     held_locks = [locks[end] for end in ends if end in locks]
-    await connection.execute("BEGIN; " + lock_statement(held_locks) if held_locks else "BEGIN")
+    await connection.execute("BEGIN; " + in_turn(held_locks) if held_locks else "BEGIN")
     rows = await connection.fetch(SETTLE, *map(list, zip(*map(_settlement, settlements), strict=True)))
     said = {number(one.id): one for one in settlements}
     held = [(said[row["id"]], row) for row in rows]  # the others have lost their lease: they change nothing
@@ -274,6 +330,8 @@ async def settle(connection: Connection, settlements: Sequence[Settlement], lock
         await connection.execute(FORGET, forgotten)
     shown = [_shown(*one) for one in tried if one[1]["live"] and one[1]["run_key"] and one[0].shown is not None]
     ended = [row["lane"] for one, row in held if one.state != "pending"]
+    if along := [_along(one, row, each) for one, row in held for each in one.along]:
+        await connection.execute(ALONG, *_columns(along, 5))
     if held:
         await connection.execute(
             WRITE,
@@ -282,6 +340,8 @@ async def settle(connection: Connection, settlements: Sequence[Settlement], lock
             *_columns(shown, 6),
             ended,
         )
+    if owed := [_owed_again(one, row) for one, row in held if one.owe is not None]:
+        await connection.execute(OWED_AGAIN, *_columns(owed, 6))
     await connection.execute("COMMIT")
 
 
@@ -305,6 +365,18 @@ def _settlement(one: Settlement) -> tuple[Any, ...]:
         one.outcome,
         int(waits and one.outcome == "unsure"),
     )
+
+
+def _along(one: Settlement, row: Any, other: Along) -> tuple[Any, ...]:
+    return number(other.id), row["lane"], other.state, one.at.timestamp(), fit(other.text)
+
+
+def _owed_again(one: Settlement, row: Any) -> tuple[Any, ...]:
+    target, at = one.owe, one.at.timestamp()
+    if target is None:
+        raise ValueError("nothing is owed")
+    text = codec.dump(target).decode()
+    return row["id"], fit_key(target.key), text, int(target.live), at + delay(target, at), at
 
 
 def _tried(pair: tuple[Settlement, Any]) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from hashlib import blake2b
 
+SHARED = "~"  # how the name of a lane begins that several runs may share
 LONGEST_KEY = 600  # bytes; the longest keys are made of three
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
@@ -32,10 +33,23 @@ def fit_key(key: str) -> str:
     return f"{cut}#{blake2b(raw, digest_size=16).hexdigest()}"
 
 
+def fit_lane(lane: str) -> str:
+    """Return `lane` as an index takes it. One of a run is made of a key that fits already."""
+    return fit_key(lane) if lane.startswith(SHARED) else lane
+
+
 def lock_number(kind: str, *key: str) -> int:
     """Return the number of the advisory lock that stands for `key`; two kinds of keys never mean one lock."""
     raw = "\x00".join((kind, *key)).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(raw, digest_size=8).digest(), signed=True)
+
+
+def in_turn(locks: Iterable[tuple[str, int]]) -> str:
+    """Return what takes the locks of these lanes, given with their names: those of runs first, as an arrival does."""
+    known = set(locks)
+    own = [number for lane, number in known if not lane.startswith(SHARED)]
+    shared = [number for lane, number in known if lane.startswith(SHARED)]
+    return "; ".join(lock_statement(numbers) for numbers in (own, shared) if numbers) or "SELECT 1"
 
 
 def lock_statement(numbers: Iterable[int]) -> str:
@@ -59,6 +73,11 @@ def seen_lock(source: str, key: str) -> int:
 def run_lock(run_key: str | None, event_number: int) -> int:
     """Whoever adds to the lanes of a run, or ends a delivery in them, holds this: only one knows who is the head."""
     return lock_number("run", run_key or f"e{event_number}")
+
+
+def lane_lock(lane: str, run_key: str | None, event_number: int) -> int:
+    """As `run_lock`, for whoever ends a delivery of `lane`: one that runs share has a lock of its own."""
+    return lock_number("lane", lane) if lane.startswith(SHARED) else run_lock(run_key, event_number)
 
 
 def track_lock(track_key: str) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import asyncpg
 
 from bridge.errors import StoreUnavailable
-from bridge.store._postgres_keys import LEADING, fit, fit_key
+from bridge.store._postgres_keys import LEADING, SHARED, fit, fit_key, fit_lane
 from bridge.store._postgres_wire import alone
 from bridge.store.base import Condition, Limit, Mute, Row, Tally
 from bridge.store.moving import (
@@ -326,6 +326,15 @@ async def _write(connection: Connection, table: str, chunk: list[Row]) -> None:
         raise Unfit(f"{table} cannot hold a row of it ({type(error).__name__})") from error
 
 
+def _lane(row: Row, run_key: str) -> str:
+    """Return the lane of a delivery as it is called here, where its run may have another key."""
+    there, destination = str(row.get("lane")), str(row.get("destination"))
+    if there.startswith(SHARED):
+        return fit_lane(there)
+    beside = there.removeprefix(lane(str(row.get("run_key")), 0, destination))
+    return lane(run_key, 0, fit(destination)) + (fit(beside) if beside != there else "")
+
+
 class _Named:
     """Names things as this engine does: texts and keys that SQLite takes and a column here does not."""
 
@@ -343,7 +352,7 @@ class _Named:
             case "places":
                 named["key"] = fit(self._place(str(row.get("key"))))
             case "deliveries" if run_key := named.get("run_key"):
-                named["lane"] = lane(str(run_key), 0, str(named.get("destination")))
+                named["lane"] = _lane(row, str(run_key))
         return named
 
     def _remember(self, key: str, here: str) -> None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bridge import codec
-from bridge.event import Target
+from bridge.event import Target, Track
 from bridge.observe import log
 from bridge.store import rows
-from bridge.store._sqlite_memory import Hands, Memory
-from bridge.store.base import Claimed, Settlement
+from bridge.store._sqlite_memory import OWE, Hands, Memory
+from bridge.store.base import Behind, Claimed, Settlement
 
 # A delivery is claimed when it is due and the oldest that waits in its lane: deliveries of a run never overtake.
 CLAIM = """
@@ -35,15 +35,27 @@ END_LEASES = """
     WHERE destination = ?2 AND state = 'sending' AND leased_until > ?3
 """
 HASTEN = "UPDATE deliveries SET due_at = ? WHERE destination = ? AND state = 'pending' AND due_at > ? AND attempts > 0"
+MANY = 2**62
 BURY = "UPDATE deliveries SET state = 'dead', leased_until = NULL, settled_at = ?, text = ? WHERE id = ?"
 LOAD = f"SELECT {rows.CLAIM_COLUMNS} FROM deliveries WHERE id = ?"  # noqa: S608 - made of our own words
 SENDING = """
-    SELECT lane, run_key, target, live, leased_until, destination FROM deliveries WHERE id = ? AND state = 'sending'
+    SELECT lane, run_key, target, live, leased_until, destination, event_id, version FROM deliveries
+    WHERE id = ? AND state = 'sending'
 """
 # Said twice, `state IN ...` lets SQLite see that the index of lanes, which is a partial one, has them all.
 LATER = """
     SELECT target FROM deliveries
     WHERE lane = ? AND message = ? AND state = 'pending' AND state IN ('pending', 'sending') AND id > ?
+"""
+# What waits behind one that gathers, to be said with it.
+BEHIND = """
+    SELECT id, target, created_at, event_id FROM deliveries
+    WHERE lane = ? AND message = ? AND state = 'pending' AND state IN ('pending', 'sending') AND id > ? AND id <= ?
+      AND replayed = 0
+    ORDER BY id LIMIT ?
+"""
+ALONG = """
+    UPDATE deliveries SET state = ?, settled_at = ?, text = ? WHERE id = ? AND lane = ? AND state = 'pending'
 """
 # What a living message has shown only grows: an edit that shows version 7 settles every older wish for that message.
 FOLD = """
@@ -103,17 +115,26 @@ def _expire(db: sqlite3.Connection, hands: Hands, destination: str, first: float
 
 
 def _promised(db: sqlite3.Connection, claimed: Claimed) -> Claimed:
-    """Note which version a living message will show now: should the answer be lost, that one may have been seen."""
+    """Note which version a living message will show now: should the answer be lost, that one may have been seen.
+
+    Of one that gathers, the last that is said with it: those may have been said then, and no later ones.
+    """
+    number = rows.number(claimed.id)
     if claimed.target.live and claimed.run is not None:
-        values = (claimed.run.version, rows.number(claimed.id))
-        db.execute("UPDATE deliveries SET version = max(version, ?) WHERE id = ?", values)
+        db.execute("UPDATE deliveries SET version = max(version, ?) WHERE id = ?", (claimed.run.version, number))
+    elif claimed.target.gathers:
+        last = rows.number(claimed.behind[-1].id) if claimed.behind else number
+        db.execute("UPDATE deliveries SET version = ? WHERE id = ?", (last, number))
     return claimed
 
 
-def load(db: sqlite3.Connection, memory: Memory, number: int) -> Claimed:
-    """Return a delivery with the newest state of its run. Raises ValueError when it cannot be read back."""
+def load(db: sqlite3.Connection, memory: Memory, number: int, *, again: bool = False) -> Claimed:
+    """Return a delivery with the newest state of its run; `again`, with what it gathered when it was claimed.
+
+    Raises ValueError when it cannot be read back.
+    """
     row = db.execute(LOAD, (number,)).fetchone()
-    event_id, target_text, run_key, lane = row[0], row[1], row[9], row[10]
+    event_id, target_text, version, _, _, unsure, _, replayed, _, run_key, lane = row
     target = codec.load(target_text, Target)
     if target.live:
         later = db.execute(LATER, (lane, target.key, number))
@@ -126,7 +147,15 @@ def load(db: sqlite3.Connection, memory: Memory, number: int) -> Claimed:
         target=target,
         shown_at=_place(db, rows.message_place(run_key, target.key)) if run_key and target.live else None,
         root=_place(db, _thread(run_key, target)) if run_key and target.thread else None,
+        gathered=_behind(db, memory, (lane, target.key, number, version if again or unsure else MANY))
+        if target.gathers and not replayed
+        else (),
     )
+
+
+def _behind(db: sqlite3.Connection, memory: Memory, asked: tuple[str, str, int, int]) -> list[Behind]:
+    found = db.execute(BEHIND, (*asked, rows.GATHERED)).fetchall()
+    return [rows.behind(row, memory.event(db, row[3])) for row in found]
 
 
 def _place(db: sqlite3.Connection, key: str) -> rows.Place | None:
@@ -143,7 +172,7 @@ def settle(db: sqlite3.Connection, memory: Memory, settlement: Settlement) -> No
     held = settlement.leased_until
     if row is None or (held is not None and held.timestamp() != row[4]):
         return  # the lease was lost: the word of him who holds it, or has settled it, counts
-    lane, run_key, target_text, live, _, destination = row
+    lane, run_key, target_text, live, _, destination, event_id, version = row
     at = settlement.at.timestamp()
     waits = settlement.state == "pending"
     memory.hands.let_go(destination, number)
@@ -172,6 +201,14 @@ def settle(db: sqlite3.Connection, memory: Memory, settlement: Settlement) -> No
         "INSERT INTO attempts (delivery_id, at, outcome, text, seconds) VALUES (?, ?, ?, ?, ?)",
         (number, at, settlement.outcome, settlement.text, settlement.seconds),
     )
+    for one in settlement.along:
+        gone = db.execute(ALONG, (one.state, at, one.text, rows.number(one.id), lane)).rowcount
+        memory.hands.wait(destination, -gone)
+    if (owed := settlement.owe) is not None:
+        text, due = codec.dump(owed).decode(), at + rows.delay(owed, at)
+        values = (event_id, lane, run_key, destination, owed.key, text, int(owed.live), version, due, at)
+        db.execute(OWE, values)
+        memory.hands.wait(destination, 1)
     if not run_key:
         return
     target = codec.load(target_text, Target)
@@ -188,6 +225,13 @@ def settle(db: sqlite3.Connection, memory: Memory, settlement: Settlement) -> No
         memory.hands.wait(destination, -folded.rowcount)
 
 
+def track(db: sqlite3.Connection, memory: Memory, key: str) -> Track | None:
+    try:
+        return memory.track(db, key)
+    except ValueError:  # a newer bridge has written it, say
+        return None
+
+
 def replay(db: sqlite3.Connection, memory: Memory, number: int, now: datetime) -> tuple[str, str] | None:
     """Owe a settled delivery again, as a new one, so that what was tried stays to be seen."""
     row = db.execute(
@@ -198,10 +242,11 @@ def replay(db: sqlite3.Connection, memory: Memory, number: int, now: datetime) -
     if row is None or row[8] in ("pending", "sending"):
         return None
     at = now.timestamp()
+    own = rows.lane(row[2], row[0], row[3])  # not behind what waits long
     cursor = db.execute(
         "INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at, "
         "created_at, replayed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, 1)",
-        (*row[:8], at, at),
+        (row[0], own, *row[2:8], at, at),
     )
     memory.hands.wait(row[3], 1)
     if row[8] in ("dead", "dropped"):

@@ -91,12 +91,23 @@ class Accepted:
     destinations: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A delivery that waits in the same lane for the same message as one that gathers."""
+
+    id: str
+    event: Event
+    target: Target
+    created_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """A delivery that one worker holds until `leased_until`.
 
     `event` is the event that caused it, merged; `run` the newest state of its run. `receipt` says where its living
-    message is, `root` where its thread begins. `unsure`: an earlier lease ended without an answer.
+    message is, `root` where its thread begins. `unsure`: an earlier lease ended without an answer. `behind`: where the
+    target gathers, what waits to be said with it, the oldest first; of an unsure one, what may have been said with it.
     """
 
     id: str
@@ -114,6 +125,16 @@ class Claimed:
     replayed: bool = False
     history: int = 0  # how many attempts were made, those that do not count included
     leased_until: datetime | None = None
+    behind: tuple[Behind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """What becomes of a delivery that was gathered by another one."""
+
+    id: str
+    state: DeliveryState
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,7 @@ class Settlement:
     `state` "pending" with `due_at` is a new try. `counts`: whether it used up an attempt. `receipt` is where the
     message is now; `forget` drops the one that was known. `shown` is the version of the run that it shows.
     `leased_until` is the claim's: a worker that has lost its lease changes nothing. None: whoever holds it.
+    `along` are settled with it, those that still wait; `owe` is owed from then on for the same event in the same lane.
     """
 
     id: str
@@ -139,6 +161,8 @@ class Settlement:
     seconds: float = 0.0
     sent: bytes | None = None  # the message as it was sent, for view
     leased_until: datetime | None = None
+    along: tuple[Along, ...] = ()
+    owe: Target | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +328,10 @@ class Store(Protocol):
 
     async def reload(self, claimed: Claimed) -> Claimed:
         """Return `claimed` with the newest state of its run."""
+        ...
+
+    async def track(self, key: str) -> Track | None:
+        """Return what is known of the results on a track."""
         ...
 
     async def hasten(self, destination: str, now: datetime) -> None:

@@ -14,8 +14,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from bridge import codec
 from bridge.errors import StoreUnavailable
-from bridge.event import Identity
+from bridge.event import Identity, Track
 from bridge.observe import log
 from bridge.store import _postgres_accept, _postgres_deliver, _postgres_shared
 from bridge.store._postgres_batch import Batches, Waiting
@@ -51,6 +52,7 @@ from bridge.store.rows import (
     chosen_deliveries,
     day,
     depths,
+    lane,
     moment,
     number,
     stored_delivery,
@@ -112,12 +114,13 @@ WAITING = """
 ENDED = "SELECT destination, count(*) FROM deliveries WHERE state IN ('dead', 'dropped') GROUP BY destination"
 HISTORY = f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE delivery_id = $1 ORDER BY id"  # noqa: S608
 
-OLD = "SELECT event_id, run_key, state FROM deliveries WHERE id = $1"
+TRACK = "SELECT track FROM tracks WHERE key = $1"
+OLD = "SELECT event_id, run_key, destination FROM deliveries WHERE id = $1"
 REPLAY = """
     INSERT INTO deliveries (event_id, lane, run_key, destination, message, target, live, version, state, due_at,
                             created_at, replayed, head)
-    SELECT event_id, lane, run_key, destination, message, target, live, version, 'pending', $2, $2, 1,
-           NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.lane = d.lane AND p.state IN ('pending', 'sending'))
+    SELECT event_id, $3, run_key, destination, message, target, live, version, 'pending', $2, $2, 1,
+           NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.lane = $3 AND p.state IN ('pending', 'sending'))
     FROM deliveries d WHERE id = $1 AND state NOT IN ('pending', 'sending')
     RETURNING id, destination
 """
@@ -224,7 +227,7 @@ class PostgresStore:
         self._limits = _postgres_shared.PostgresLimits(self._wire.ask)
         self._leadership = _postgres_shared.Leadership()
         self._wakes: list[Callable[[str], None]] = []
-        self._locks: dict[int, int] = {}  # of what this process holds
+        self._locks: dict[int, tuple[str, int]] = {}  # of what this process holds
         self._to_tell: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self._closed = False
@@ -386,11 +389,18 @@ class PostgresStore:
 
     async def reload(self, claimed: Claimed) -> Claimed:
         found, unreadable = await self._wire.ask(
-            lambda connection: _postgres_deliver.load(connection, [number(claimed.id)])
+            lambda connection: _postgres_deliver.load(connection, [number(claimed.id)], again=True)
         )
         if not found:
             raise ValueError(f"{claimed.id} cannot be read back: {unreadable or 'it is gone'}")
         return replace(found[0], unsure=claimed.unsure, leased_until=claimed.leased_until)
+
+    async def track(self, key: str) -> Track | None:
+        found = await self._wire.ask(lambda connection: connection.fetchval(TRACK, fit_key(key)))
+        try:
+            return codec.load(found, Track) if found is not None else None
+        except ValueError:  # a newer bridge has written it, say
+            return None
 
     async def hasten(self, destination: str, now: datetime) -> None:
         at = now.timestamp()
@@ -549,7 +559,8 @@ async def _replay(connection: Connection, old: int, now: datetime) -> tuple[int,
     if row is None:
         return None
     await connection.execute(lock_statement([run_lock(row["run_key"], row["event_id"])]))
-    new = await connection.fetchrow(REPLAY, old, now.timestamp())
+    own = lane(row["run_key"], row["event_id"], row["destination"])  # not behind what waits long
+    new = await connection.fetchrow(REPLAY, old, now.timestamp(), own)
     if new is None:
         return None
     await connection.execute(REPLAYED, old, new["id"])

@@ -16,8 +16,10 @@ import zstandard
 
 from bridge import codec
 from bridge.event import Event, Run, Target
+from bridge.fold import track_key
 from bridge.observe import log
 from bridge.store.base import (
+    Behind,
     Claimed,
     Condition,
     DeliveryState,
@@ -31,6 +33,7 @@ from bridge.store.base import (
 
 CLOCKS_DIFFER = timedelta(minutes=1)  # between machines, at most
 LONGEST_DELAY = timedelta(hours=1)  # nothing is ever due later: a delivery that seems to be was dated by a wrong clock
+LONGEST_STEP = timedelta(minutes=45)  # what waits longer, over a weekend, is looked at so often
 TRACKS_FOR = timedelta(days=365)  # how long a branch or pull request may rest before its results are forgotten
 SEEN_FOR = timedelta(days=90)  # how long a delivery is remembered at least, so that it cannot be played again
 LARGEST_BODY = 64 * 1024 * 1024
@@ -53,6 +56,7 @@ DELIVERY_KEYS = {
 MUTED = "muted by m"
 """How the text of a delivery begins that a mute has settled. It is kept as folded, a word that older code knows too."""
 ATTEMPT_COLUMNS = "at, outcome, text, seconds"
+GATHERED = 1_000  # at most so many are said together with one
 CLAIM_COLUMNS = "event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane"
 
 compress = zstandard.ZstdCompressor(level=1).compress  # for the loop's thread: it may not be shared
@@ -78,6 +82,26 @@ def moment(seconds: float) -> datetime:
 def lane(run_key: str | None, event_number: int, destination: str) -> str:
     """One run at one destination: its deliveries go out one by one. What belongs to no run is a lane of its own."""
     return f"{run_key}|{destination}" if run_key else f"e{event_number}|{destination}"
+
+
+def lane_of(target: Target, run_key: str | None, event_number: int, event: Event | None) -> str:
+    """Return the lane of a delivery; what waits long has one of its own, beside its run, for its track or for all.
+
+    The name of one that several runs may share begins as no source is called.
+    """
+    scope, _, name = target.queue.partition(":")
+    if scope == "all":
+        return f"~{name}|{target.destination}"
+    if scope == "track" and event is not None:
+        return f"~{name}|{track_key(event)}|{target.destination}"
+    own = lane(run_key, event_number, target.destination)
+    return f"{own}|{name}" if scope else own
+
+
+def delay(target: Target, owed_at: float) -> float:
+    """Return after how many seconds a delivery's turn is; whether it has come is asked then, and it may wait on."""
+    until = target.until.timestamp() - owed_at if target.until is not None else 0.0
+    return max(0.0, min(max(target.wait, until), LONGEST_STEP.total_seconds()))
 
 
 def message_place(run_key: str, message: str) -> str:
@@ -253,6 +277,11 @@ def with_mentions(target: Target, later: Iterable[str]) -> Target:
     return target.with_(mention=tuple(dict.fromkeys((*target.mention, *named))))
 
 
+def behind(row: Sequence[Any], event: Event) -> Behind:
+    """Return what the columns id, target and created_at say."""
+    return Behind(f"d{row[0]}", event, codec.load(row[1], Target), moment(row[2]))
+
+
 def claimed(
     delivery_number: int,
     row: Sequence[Any],
@@ -262,6 +291,7 @@ def claimed(
     target: Target,
     shown_at: Place | None,
     root: Place | None,
+    gathered: Sequence[Behind] = (),
 ) -> Claimed:
     """Return what `CLAIM_COLUMNS` say, with what was found elsewhere."""
     _, _, version, created_at, attempts, unsure, plain, replayed, tries = row[:9]
@@ -280,4 +310,5 @@ def claimed(
         plain=bool(plain),
         replayed=bool(replayed),
         history=tries,
+        behind=tuple(gathered),
     )

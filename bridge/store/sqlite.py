@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.errors import StoreUnavailable
-from bridge.event import Identity
+from bridge.event import Identity, Track
 from bridge.store import _sqlite_deliver as delivering
 from bridge.store import _sqlite_look as looking
 from bridge.store import _sqlite_shared, rows
@@ -148,10 +148,11 @@ class SqliteStore:
             self._memory.events.put(number, entry.said.with_(id=f"e{number}"))
         for target, text in entry.targets:
             run_key, version = (run.key, run.version) if run else (None, 0)
-            lane = rows.lane(run_key, number, target.destination)
+            lane = rows.lane_of(target, run_key, number, entry.said)
+            due = at + rows.delay(target, at)
             self._memory.owe(
                 target.destination,
-                (number, lane, run_key, target.destination, target.key, text, int(target.live), version, at, at),
+                (number, lane, run_key, target.destination, target.key, text, int(target.live), version, due, at),
             )
 
     async def route_stuck(self, decider: Decider) -> int:
@@ -197,8 +198,12 @@ class SqliteStore:
         await self._write(lambda db: delivering.settle(db, self._memory, settlement), durable=False)
 
     async def reload(self, claimed: Claimed) -> Claimed:
-        found = await self._write(lambda db: delivering.load(db, self._memory, rows.number(claimed.id)), durable=False)
+        number = rows.number(claimed.id)
+        found = await self._write(lambda db: delivering.load(db, self._memory, number, again=True), durable=False)
         return replace(found, unsure=claimed.unsure, leased_until=claimed.leased_until)
+
+    async def track(self, key: str) -> Track | None:
+        return await self._write(lambda db: delivering.track(db, self._memory, key), durable=False)
 
     async def hasten(self, destination: str, now: datetime) -> None:
         await self._write(lambda db: delivering.hasten(db, destination, now))

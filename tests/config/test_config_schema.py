@@ -83,7 +83,7 @@ def test_the_schema_takes_what_is_right(text):
         "rules: [{name: a, to: b, match: {status: failed}}]",
         "rules: [{name: a, to: b, match: {draft: yes}}]",
         "rules: [{name: a, to: b, match: {branch: {nto: x}}}]",
-        "rules: [{name: a, to: b, settle: 20s}]",
+        "rules: [{name: a, to: b, settle: soon}]",
         "rules: [{name: a, to: {destination: b, tmplate: x}}]",
         "tests: [{name: a, event: {statu: x}, expect: {none: true}}]",
         "tests: [{name: a, event: {}, expect: {}}]",

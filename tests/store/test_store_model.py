@@ -7,8 +7,8 @@ sequence of arrivals, claims, settlements, replays, crashes and jumps of the clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,13 +30,39 @@ from bridge.event import Run, Target, Track
 from bridge.receive import Deciding
 from bridge.store import _postgres_listen, open_store
 from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
-from bridge.store.base import WAITING, Accepted, Arrival, Claimed, Settlement, Store
+from bridge.store.base import WAITING, Accepted, Along, Arrival, Claimed, Decision, First, Settlement, Store
 from tests import arrivals, postgres
 from tests.arrivals import LEASE, after
 
 T = TypeVar("T")
 
-RULES = Deciding([arrivals.rule("builds", live=True), arrivals.rule("oncall", name="results", status="finished")])
+
+class Patient(Deciding):
+    """What is owed to `team` waits for more of its run, and what is owed to `digest` for more of all runs."""
+
+    def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
+        decision = super().told(first, track, after)
+        return replace(decision, targets=tuple(PATIENCE.get(one.destination, _same)(one) for one in decision.targets))
+
+
+def _same(target: Target) -> Target:
+    return target
+
+
+PATIENCE = {
+    "team": lambda target: target.with_(wait=20.0, gather=True),
+    "digest": lambda target: target.with_(wait=7_000.0, gather=True, queue="all:hours"),
+}
+PLACES = ("builds", "oncall", "team", "digest")
+RULES = Patient(
+    [
+        arrivals.rule("builds", live=True),
+        arrivals.rule("oncall", name="results", status="finished"),
+        arrivals.rule("team", name="together"),
+        arrivals.rule("digest", name="all together"),
+    ]
+)
+STEP = timedelta(minutes=45)  # what waits longer is looked at so often
 MEMORY = Path("/dev/shm")  # no power fails here, and every step syncs
 WORDS = ("queued", "running", "failure", "success")
 HOUR = timedelta(hours=1)
@@ -45,6 +71,7 @@ ANSWERS = st.tuples(
     st.sampled_from(["done", "done", "pending", "pending", "dead", "dropped"]),
     st.sampled_from(["transient", "unsure", "limited", "released", "gone"]),
     st.integers(0, 700),
+    st.booleans(),
 )
 
 
@@ -62,11 +89,14 @@ class Owed:
     leased_until: datetime | None = None
     attempts: int = 0
     unsure: bool = False
+    replayed: bool = False
+    last: int = 0  # of those that were said with it when it was claimed
     lost: bool = False  # its lease was over once: an engine may have taken it back since, or not yet
 
     @property
     def lane(self) -> tuple[str, str]:
-        return self.run, self.target.destination
+        shared = self.target.queue and not self.replayed
+        return "" if shared else self.run, self.target.destination
 
     @property
     def place(self) -> tuple[str, str]:
@@ -76,7 +106,8 @@ class Owed:
 class Model:
     """What every engine must do, without an engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: Callable[[str], int]) -> None:
+        self.number = number  # of a delivery of the engine
         self.seen: dict[str, Seen] = {}
         self.runs: dict[str, Run] = {}
         self.tracks: dict[str, Track] = {}
@@ -110,7 +141,8 @@ class Model:
         raise AssertionError("it asked a third time")
 
     def _owe(self, event_id: int, run: str, target: Target, version: int, at: datetime) -> None:
-        self.owed.append(Owed(len(self.owed) + 1, event_id, run, target, version, at))
+        due_at = at + min(timedelta(seconds=target.wait), STEP)
+        self.owed.append(Owed(len(self.owed) + 1, event_id, run, target, version, due_at))
 
     def due(self, destination: str, now: datetime) -> tuple[set[int], set[int]]:
         """Return what must be given when it is asked for, and what may be: the first of each lane, when it is due or
@@ -130,7 +162,21 @@ class Model:
         one.state, one.leased_until, one.lost = "sending", now + LEASE, False
         if one.target.live:
             one.version = max(one.version, self.runs[one.run].version)
+        one.last = max(self.behind(one), default=number)
         return one
+
+    def behind(self, one: Owed) -> list[int]:
+        """Return what is said with it; when it is unsure, what may have been said with it."""
+        if not one.target.gathers or one.replayed:
+            return []
+        place = (one.lane, one.target.key)
+        waiting = [other.id for other in self.owed if (other.lane, other.target.key) == place and other.id > one.id]
+        until = one.last if one.unsure else len(self.owed)
+        return [
+            number
+            for number in waiting
+            if number <= until and self.owed[number - 1].state == "pending" and not self.owed[number - 1].replayed
+        ]
 
     def settle(self, number: int, settlement: Settlement) -> None:
         one = self.owed[number - 1]
@@ -143,6 +189,11 @@ class Model:
         one.unsure = one.unsure if settlement.outcome == "released" else waits and settlement.outcome == "unsure"
         if settlement.outcome == "released":
             return
+        for along in settlement.along:
+            other = self.owed[self.number(along.id) - 1]
+            other.state = along.state if other.state == "pending" and other.lane == one.lane else other.state
+        if settlement.owe is not None:
+            self._owe(one.event_id, one.run, settlement.owe, one.version, settlement.at)
         if settlement.forget:
             self.places.pop(one.place, None)
         if settlement.receipt is not None and one.target.live:
@@ -158,6 +209,7 @@ class Model:
         if one.state in WAITING:
             return False
         self._owe(one.event_id, one.run, one.target, one.version, now)
+        self.owed[-1].replayed, self.owed[-1].due_at = True, now
         if one.state in ("dead", "dropped"):
             one.state = "folded"
         return True
@@ -194,7 +246,7 @@ class Life(RuleBasedStateMachine):
         else:
             folder = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
             self.url, self.drop = f"sqlite:///{folder.name}/bridge.db", folder.cleanup
-        self.model = Model()
+        self.model = Model(self._number)
         self.now = 0.0
         self.keys = 0
         self.held: list[Claimed] = []
@@ -249,7 +301,7 @@ class Life(RuleBasedStateMachine):
         for accepted, one in taken:
             self._agree(accepted, one)
 
-    @rule(place=st.sampled_from(["builds", "oncall"]), limit=st.integers(1, 4))
+    @rule(place=st.sampled_from(PLACES), limit=st.integers(1, 4))
     def claim(self, place: str, limit: int) -> None:
         found = self._do(self.store.claim(place, after(self.now), LEASE, limit))
         self._do(self.store.next_due(place, after(self.now)))  # as a courier does; what is learnt must not mislead
@@ -265,12 +317,13 @@ class Life(RuleBasedStateMachine):
                 one.attempts,
                 self.model.runs[one.run],
             )
+            assert [self._number(other.id) for other in claimed.behind] == self.model.behind(one)
             if one.target.live:
                 assert (claimed.receipt, claimed.shown) == self.model.places.get(one.place, (None, 0))
         self.held += found
 
-    @rule(place=st.sampled_from(["builds", "oncall"]), answers=st.lists(ANSWERS, min_size=1, max_size=4))
-    def deliver(self, place: str, answers: list[tuple[str, str, int]]) -> None:
+    @rule(place=st.sampled_from(PLACES), answers=st.lists(ANSWERS, min_size=1, max_size=4))
+    def deliver(self, place: str, answers: list[tuple[str, str, int, bool]]) -> None:
         """A worker's usual turn. What it was not answered for stays held."""
         self.claim(place, len(answers))
         for claimed, answer in zip(self.held[-len(answers) :], answers, strict=False):
@@ -278,14 +331,15 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), answer=ANSWERS)
-    def settle(self, data: st.DataObject, answer: tuple[str, str, int]) -> None:
+    def settle(self, data: st.DataObject, answer: tuple[str, str, int, bool]) -> None:
         """Also by a worker whose lease ended long ago, and more than once."""
         self._settle(data.draw(st.sampled_from(self.held)), *answer)
 
-    def _settle(self, claimed: Claimed, state: Any, outcome: str, wait: int) -> None:
+    def _settle(self, claimed: Claimed, state: Any, outcome: str, wait: int, more: bool) -> None:
         if self.model.owed[self._number(claimed.id) - 1].lost:
             return  # nobody has claimed it since: an engine may still believe its first holder, or not any more
         shown = claimed.run.version if claimed.run and claimed.target.live and state == "done" else None
+        ends = state in ("done", "dropped")
         again = {"due_at": after(self.now + wait), "counts": outcome in ("transient", "unsure")}
         settlement = arrivals.settled(
             claimed,
@@ -295,6 +349,8 @@ class Life(RuleBasedStateMachine):
             shown=shown,
             receipt={"ts": str(self.now)} if shown else None,
             forget=outcome == "gone" and state == "pending",
+            along=tuple(Along(one.id, "folded", f"with {claimed.id}") for one in claimed.behind) if ends else (),
+            owe=claimed.target.with_(wait=100.0) if ends and more and claimed.target.gathers else None,
             **(again if state == "pending" else {}),
         )
         self._do(self.store.settle(settlement))
@@ -307,7 +363,7 @@ class Life(RuleBasedStateMachine):
         done = self._do(self.store.replay([self._ids()[number - 1]], after(self.now)))
         assert bool(done) == self.model.replay(number, after(self.now))
 
-    @rule(place=st.sampled_from(["builds", "oncall"]))
+    @rule(place=st.sampled_from(PLACES))
     def hasten(self, place: str) -> None:
         if any(one.lost for one in self.model.owed):
             return  # it is waiting in one engine and leased in another
@@ -335,7 +391,7 @@ class Life(RuleBasedStateMachine):
         ]
         depths = self._do(self.store.depths())
         assert sum(one.waiting for one in depths.values()) == sum(one.state in WAITING for one in self.model.owed)
-        for place in ("builds", "oncall"):
+        for place in PLACES:
             due, wanted = self._do(self.store.next_due(place, after(self.now))), self.model.next_due(place, self.now)
             assert wanted is None or (due is not None and due <= wanted), "a courier would sleep too long"
 
