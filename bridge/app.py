@@ -32,6 +32,7 @@ from bridge.errors import ConfigError, StoreUnavailable
 from bridge.keys import PublishedKeys
 from bridge.lookups import LOOKUPS
 from bridge.observe import log
+from bridge.occasions import Occasions
 from bridge.receive import READ_WITHIN, Deciding, Receiver
 from bridge.render import Renderer
 from bridge.sources import SOURCES
@@ -49,6 +50,7 @@ ABANDON_AFTER = 8.5  # seconds after the stop began: 10 are promised
 LEAD_EVERY = timedelta(seconds=2)  # how soon another worker takes over from a leader that is gone
 PURGE_EVERY = timedelta(minutes=5)
 PURGE_SLICES = 2_000
+TELL_EVERY = 30.0  # seconds; how soon a digest is told after its time, and the end of a mute
 LOOK_EVERY = 1.0  # seconds; how soon a changed configuration is seen
 COLLECTING = (20_000, 10, 10)  # objects: ten times what Python itself takes, for 3 MB and a twentieth of the time
 ORPHANS_KEPT = timedelta(hours=24)  # how long deliveries wait for a destination that the configuration lost
@@ -341,10 +343,15 @@ class Bridge:
 
     async def _lead_forever(self, store: Store) -> None:
         purge_at = time.monotonic() + PURGE_EVERY.total_seconds()
+        tell_at = time.monotonic()
+        occasions = Occasions(store, lambda: self.config, self._now)
         while True:
             await asyncio.sleep(LEAD_EVERY.total_seconds())
             try:
                 await self._try_to_lead(store)
+                if self._leading and time.monotonic() >= tell_at:
+                    tell_at = time.monotonic() + TELL_EVERY
+                    await occasions.tell()
                 if self._leading and time.monotonic() >= purge_at:
                     purge_at = time.monotonic() + PURGE_EVERY.total_seconds()
                     await self._tidy(store)

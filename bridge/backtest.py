@@ -19,7 +19,7 @@ from bridge.config import Config
 from bridge.deliver import mentions
 from bridge.destinations import DESTINATIONS
 from bridge.errors import TemplateError
-from bridge.event import Event, Run, Target, Track
+from bridge.event import OWN, Event, Run, Target, Track
 from bridge.fold import EPOCH, fold_run, run_key, track_key
 from bridge.message import Message
 from bridge.receive import Deciding
@@ -84,7 +84,7 @@ def compare(running: Config, candidate: Config, events: Iterable[StoredEvent]) -
     alike = running.templates == candidate.templates and running.people == candidate.people
     runs: dict[str, Run] = {}
     for stored in events:
-        if stored.event is None or stored.state not in (*NEWS, "unchanged"):
+        if stored.event is None or stored.event.source == OWN or stored.state not in (*NEWS, "unchanged"):
             continue
         found.events += 1
         event = stored.event.with_(received_at=stored.received_at)

@@ -17,6 +17,9 @@ from typing import Any, Self
 
 import msgspec
 
+OWN = "bridge"
+"""The source (and type) of the events that bridge makes itself: no sender has this name."""
+
 
 class Kind(StrEnum):
     """What an event is about."""
@@ -29,6 +32,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     ALERT = "alert"
     AUDIT = "audit"
+    DIGEST = "digest"  # of no single event: what bridge itself tells of a time that is over
 
 
 class Status(StrEnum):
@@ -114,6 +118,104 @@ class Task(Data, frozen=True):
     note: str | None = None  # what the sender says about it (an annotation, a notification)
 
 
+class Trouble(Data, frozen=True):
+    """What is, or was, broken in the time of a digest: the runs of one track.
+
+    `since`: when it broke. `until`: when it was fixed, if it was. `failures` in a row.
+    """
+
+    name: str  # "CI on main"
+    url: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    failures: int = 0
+
+    @property
+    def duration(self) -> float | None:
+        """How long it was broken until it was fixed, in seconds."""
+        return (self.until - self.since).total_seconds() if self.since and self.until else None
+
+
+class Flaky(Data, frozen=True):
+    """A task that failed and passed on the same commit, so many times."""
+
+    name: str
+    times: int = 1
+
+
+class Slow(Data, frozen=True):
+    """A run that took long."""
+
+    name: str
+    duration: float
+    url: str | None = None
+
+
+class Pulse(Data, frozen=True):
+    """How many runs ended, how many of them well, and how long those took: the median, in seconds."""
+
+    runs: int = 0
+    passed: int = 0
+    median: float | None = None
+
+    @property
+    def rate(self) -> int | None:
+        """The percentage that ended well: 100 only where all did, 0 only where none."""
+        if not self.runs:
+            return None
+        if self.passed in (0, self.runs):
+            return 100 if self.passed else 0
+        return min(99, max(1, round(100 * self.passed / self.runs)))
+
+
+class Standing(Data, frozen=True):
+    """How one repository did: what broke and is broken still, what was fixed, what was broken all the time."""
+
+    repository: str
+    url: str | None = None
+    broke: tuple[Trouble, ...] = ()
+    still: tuple[Trouble, ...] = ()
+    fixed: tuple[Trouble, ...] = ()
+    flaky: tuple[Flaky, ...] = ()
+    slowest: tuple[Slow, ...] = ()
+    pulse: Pulse = Pulse()
+    before: Pulse = Pulse()  # in the week before
+
+    @property
+    def broken(self) -> tuple[Trouble, ...]:
+        """What is broken at the end."""
+        return (*self.broke, *self.still)
+
+
+class Digest(Data, frozen=True):
+    """What bridge tells of a time that is over: of a period by a rule's `digest`, or of a mute.
+
+    `repositories` are the ones worth a line, the troubled ones first; `more` were left out, of which `more_broken` have
+    something broken. `mute` names what was muted, and `quiet` counts the messages that were kept from this destination.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    rule: str = ""
+    period: str = ""  # in words, by the clocks of the rule's zone
+    broke: int = 0
+    still: int = 0
+    fixed: int = 0
+    repositories: tuple[Standing, ...] = ()
+    more: int = 0
+    more_broken: int = 0
+    pulse: Pulse = Pulse()
+    before: Pulse = Pulse()
+    mute: str = ""
+    reason: str = ""
+    quiet: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no run ended, and nothing is broken."""
+        return not (self.pulse.runs or self.broke or self.still or self.fixed)
+
+
 class Event(Data, frozen=True):
     """One thing that happened. What the sender did not say is None (or empty), never guessed."""
 
@@ -159,6 +261,7 @@ class Event(Data, frozen=True):
     change: Change | None = None  # set by fold, on a result
     failing_since: datetime | None = None  # with change: when the present row of failures began (fixed: had begun)
     failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
+    digest: Digest | None = None  # with kind: digest
     overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
 
     @property
@@ -171,6 +274,8 @@ class Event(Data, frozen=True):
         shown = {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name not in _INTERNAL}
         shown["task"] = self.task.name if self.task else None
         shown["step"] = self.task.step if self.task else None
+        if self.digest is None:  # only events of bridge's own have it
+            del shown["digest"]
         return shown
 
 
@@ -182,6 +287,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, StrEnum):
         return value.value
+    if isinstance(value, Data) and not isinstance(value, RunRef):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, RunRef):
         return {"id": value.id, "number": value.number, "attempt": value.attempt, "url": value.url}
     if isinstance(value, tuple):

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
 from bridge.message import DEFAULT_TEMPLATE
+from bridge.schedule import Schedule
 from bridge.units import span
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
@@ -176,7 +177,7 @@ def by_bot(event: Event) -> bool:
 
 KEYS: dict[str, _Key] = {
     "source": _Key(lambda event: (event.source, event.type)),
-    "kind": _Key(lambda event: (event.kind.value,), "word", tuple(Kind)),
+    "kind": _Key(lambda event: (event.kind.value,), "word", tuple(kind for kind in Kind if kind is not Kind.DIGEST)),
     "repository": _Key(lambda event: _one(event.repository), ignore_case=True),
     "branch": _Key(lambda event: _one(event.branch), plus_repeats=True),
     "tag": _Key(lambda event: _one(event.tag), plus_repeats=True),
@@ -362,6 +363,8 @@ class Rule:
     expression: Expression | None = None
     to: tuple[Goal, ...] = ()
     stop: bool = False
+    digest: Schedule | None = None  # it speaks of no single event, but of all that it hears, at these times
+    tells_empty: bool = False  # with digest: also when there is nothing to tell
 
     @cached_property
     def names_kind(self) -> bool:
@@ -425,10 +428,13 @@ def worth_asking(rules: Sequence[Rule], event: Event) -> tuple[Rule, ...]:
 
     Whoever remembers the answer by `steady` need not ask hundreds of rules about other repositories for every event.
     """
+    if event.kind is Kind.DIGEST:
+        return tuple(rule for rule in rules if rule.digest is not None)
     return tuple(
         rule
         for rule in rules
-        if (rule.names_kind or event.kind in HEARD_UNASKED)
+        if rule.digest is None
+        and (rule.names_kind or event.kind in HEARD_UNASKED)
         and all(wanted.holds(event) for wanted in rule.conditions if wanted.key in STEADY)
     )
 
@@ -455,6 +461,8 @@ _NAME = re.compile(r"[a-z0-9._/-]+")
 
 def _named_repositories(rule: Rule) -> frozenset[str]:
     """Return each repository, ``owner/`` or ``/name`` that a rule names; nothing but "" where it says less."""
+    if rule.digest is not None:  # its own event is of no repository
+        return frozenset({""})
     wanted = next((one for one in rule.conditions if one.key == "repository" and one.include), None)
     names = {_named_repository(pattern) for pattern in wanted.include} if wanted is not None else {""}
     return frozenset({""} if "" in names else names)
@@ -475,6 +483,23 @@ def _named_repository(pattern: Pattern | bool | int) -> str:
 
 def judge(rule: Rule, event: Event) -> Verdict:
     """Return whether `rule` wants `event`, and if not, the first reason in the order of its file."""
+    if event.kind is Kind.DIGEST:
+        return _judge_digest(rule, event)
+    if rule.digest is not None:
+        return Verdict(rule.name, False, f"a digest, told {rule.digest}", "a single event")
+    return hears(rule, event)
+
+
+def _judge_digest(rule: Rule, event: Event) -> Verdict:
+    """A digest is wanted by the rule whose it is, and by no other; what a mute kept quiet is told by no rule."""
+    told = event.digest.rule if event.digest is not None else ""
+    if rule.digest is None or rule.name != told:
+        return Verdict(rule.name, False, "it is bridge's own", f"the digest of '{told}'" if told else "a digest")
+    return Verdict(rule.name, True)
+
+
+def hears(rule: Rule, event: Event) -> Verdict:
+    """Return whether the conditions of `rule` hold for `event`: for a digest, whether the event is a part of it."""
     if not rule.names_kind and event.kind not in HEARD_UNASKED:
         heard = ", ".join(sorted(HEARD_UNASKED))
         return Verdict(rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bridge.event import Event, Kind, RunRef, Status, Task
+from bridge.event import Digest, Event, Kind, RunRef, Status, Task, Trouble
 from bridge.render import View
 from bridge.render.samples import NOW, full
 
@@ -69,6 +69,8 @@ def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
         "repository branch tag default_branch sha title message author author_name author_email pipeline environment "
         "action description trigger overtaken_by"
     )
+    if event.digest is not None:
+        event = event.with_(digest=_digest(event.digest, value))
     task = Task(id=value, name=value, status=status, url="https://ci.example.com/task/1", step=value, note=value)
     event = event.with_(
         **dict.fromkeys(texts.split(), value),
@@ -80,6 +82,30 @@ def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
         pull_request=None,
     )
     return View(event=event, tasks=(task, task), rule=value, now=NOW, **more)
+
+
+def _digest(digest: Digest, value: str) -> Digest:
+    """Return a digest whose every text is `value`."""
+
+    def troubles(known: tuple[Trouble, ...]) -> tuple[Trouble, ...]:
+        return tuple(one.with_(name=value) for one in known)
+
+    return digest.with_(
+        rule=value,
+        mute=value,
+        reason=value,
+        repositories=tuple(
+            one.with_(
+                repository=value,
+                broke=troubles(one.broke),
+                still=troubles(one.still),
+                fixed=troubles(one.fixed),
+                flaky=tuple(task.with_(name=value) for task in one.flaky),
+                slowest=tuple(run.with_(name=value) for run in one.slowest),
+            )
+            for one in digest.repositories
+        ),
+    )
 
 
 def with_bad_addresses(value: str) -> View:

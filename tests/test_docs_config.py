@@ -32,6 +32,7 @@ def _rows(section: str) -> dict[str, str]:
         ("## server", keys.SERVER),
         ("## sources", keys.SOURCE),
         ("## rules", keys.RULE),
+        ("### digest", keys.DIGEST),
         ("### match", keys.MATCH),
         ("## tests", {**keys.TEST, **keys.EXPECT}),
     ],

@@ -297,7 +297,7 @@ def test_every_synonym_means_a_word_that_exists() -> None:
 # -- kind, forks -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.DIGEST])
 def test_a_rule_without_kind_hears_runs_deployments_releases_and_alerts(kind: Kind) -> None:
     verdict = judge(a_rule(), an_event(kind=kind))
     assert verdict.matched == (kind in {"pipeline", "deployment", "release", "alert"})

@@ -131,6 +131,8 @@ def _when(rule: Rule) -> list[str]:
     said = [str(one) for one in rule.conditions]
     if rule.expression is not None:
         said.append(f"if {rule.expression.text}")
+    if rule.digest is not None:
+        return [f"digest {rule.digest}", *(said or ["of every run and deployment"])]
     return said or ["everything that is heard unasked"]
 
 

@@ -120,7 +120,11 @@ def _people() -> Schema:
 def _rule() -> Schema:
     goal: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}]}
     to: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}, {"type": "array", "items": goal, "minItems": 1}]}
-    return _closed(keys.RULE, required=("name", "to"), own={"to": to, "match": {"$ref": "#/$defs/match"}})
+    return _closed(
+        keys.RULE,
+        required=("name", "to"),
+        own={"to": to, "match": {"$ref": "#/$defs/match"}, "digest": _closed(keys.DIGEST, required=("every",))},
+    )
 
 
 def _expect() -> Schema:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.event import Change, Kind, Status
+from bridge.event import Change, Status
 from bridge.route import KEYS
 
 Schema = dict[str, Any]
@@ -104,9 +104,23 @@ RULE: dict[str, Key] = {
     "to": Key({}, "Where it goes: a destination, a list of them, or mappings that override something for one."),
     **{key: GOAL[key] for key in GOAL if key != "destination"},
     "stop": Key({**FLAG, "default": False}, "`true`: no later rule sees an event that this one matched."),
+    "digest": Key({}, "The rule speaks of no single event: at these times it tells one message about all it heard."),
 }
 
-RULES_LATER = frozenset({"after", "hours", "flaky", "repeat", "escalate", "digest"})
+WHEN_EMPTY = ("nothing", "say")
+
+DIGEST: dict[str, Key] = {
+    "every": Key(TEXTS, "Required: `day`, `weekday`, `week` (Monday), or days: `mon`, `mon-fri`, `[mon, thu]`."),
+    "at": Key({**TEXT, "default": "09:00"}, "The time of day, in quotes."),
+    "zone": Key({**TEXT, "default": "UTC"}, "Whose clocks: `Europe/Oslo`. Daylight saving is minded."),
+    "when_empty": Key(
+        {"enum": list(WHEN_EMPTY), "default": "nothing"},
+        "`say`: one line also when no run ended and nothing is broken; else nothing is told then.",
+    ),
+}
+"""What `digest` of a rule takes."""
+
+RULES_LATER = frozenset({"after", "hours", "flaky", "repeat", "escalate"})
 """Keys of a rule that the contract names or others have, and that are not there yet."""
 
 _MATCH_TEXTS = {
@@ -155,7 +169,7 @@ EVENT_TEXTS = frozenset(
 )
 EVENT_NUMBERS = frozenset({"pull_request", "number", "attempt", "failures", "duration"})
 EVENT_FLAGS = frozenset({"draft", "fork", "private"})
-EVENT_WORDS: dict[str, tuple[str, ...]] = {"kind": tuple(Kind), "status": tuple(Status), "change": tuple(Change)}
+EVENT_WORDS: dict[str, tuple[str, ...]] = {"kind": KEYS["kind"].words, "status": tuple(Status), "change": tuple(Change)}
 EVENT_KEYS = (*sorted(EVENT_TEXTS | EVENT_NUMBERS | EVENT_FLAGS | set(EVENT_WORDS)), "labels")
 
 

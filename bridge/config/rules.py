@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from bridge.config import keys
+from bridge.config import digests, keys
 from bridge.config.model import Person, SourceConfig, Step, TestCase
 from bridge.config.reader import Reader, near, short
 from bridge.config.report import under
@@ -115,10 +115,22 @@ def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, foun
 def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path: str, names: Names) -> Rule | None:
     conditions, wanted = _match(reader, entries.get("match"), under(path, "match"), names)
     stop = _flag(reader, entries, "stop", path)
+    times, tells_empty = None, False
+    if "digest" in entries:
+        times, tells_empty = digests.digest(reader, entries["digest"], under(path, "digest"))
+        digests.alone(reader, entries, path)
     goals = _goals(reader, entries, node, path, names)
     if not name or conditions is None:
         return None
-    return Rule(name=name, conditions=conditions, expression=wanted, to=goals, stop=stop)
+    return Rule(
+        name=name,
+        conditions=conditions,
+        expression=wanted,
+        to=goals,
+        stop=stop,
+        digest=times,
+        tells_empty=tells_empty,
+    )
 
 
 def _flag(reader: Reader, entries: Mapping[str, Entry], key: str, path: str) -> bool:

@@ -21,6 +21,7 @@ from bridge.config.report import under
 from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import DestinationOptions
+from bridge.event import OWN
 from bridge.lookups import LOOKUPS
 from bridge.sources import SOURCES, Bound, Publishes
 from bridge.units import parse_duration, parse_size
@@ -73,6 +74,8 @@ def sources(reader: Reader, node: Node) -> dict[str, SourceConfig]:
     for name, entry in reader.mapping(node, "sources").items():
         path = under("sources", short(name))
         reader.name(entry, path, name)
+        if name == OWN:
+            reader.error(entry, path, f"'{OWN}' is the name of bridge's own events, choose another one")
         found[name] = _source(reader, name, entry.node, path)
     return found
 

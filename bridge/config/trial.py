@@ -68,6 +68,8 @@ def _heard_by(rule: Rule) -> Callable[[Kind], bool]:
     asked = [one for one in rule.conditions if one.key == "kind"]
 
     def hears(kind: Kind) -> bool:
+        if kind is Kind.DIGEST or rule.digest is not None:
+            return kind is Kind.DIGEST and rule.digest is not None
         event = Event(source="", type="", kind=kind)
         return all(one.holds(event) for one in asked) if asked else kind in HEARD_UNASKED
 

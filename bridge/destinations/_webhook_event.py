@@ -45,6 +45,9 @@ def data(message: Message) -> dict[str, Any]:
 def bounded(body: dict[str, Any]) -> dict[str, Any]:
     """Return `body`, an envelope with its data under `data` or deeper, as it is or cut until it is small enough."""
     known = _innermost(body)
+    digest = known.get("digest") or {}
+    while len(codec.dump(body)) > LARGEST and digest.get("repositories"):
+        digest["repositories"] = digest["repositories"][: len(digest["repositories"]) // 2]
     for name in _LISTS:
         while len(codec.dump(body)) > LARGEST and known.get(name):
             known[name] = known[name][: len(known[name]) // 2]

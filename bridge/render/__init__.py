@@ -28,9 +28,12 @@ from bridge.render.view import LOOKS, View, context, emoji
 if TYPE_CHECKING:
     from jinja2.runtime import Context
 
-__all__ = ["DEFAULT_TEMPLATE", "Renderer", "TemplateProblem", "View", "plain"]
+__all__ = ["DEFAULT_TEMPLATE", "UNMUTED", "Renderer", "TemplateProblem", "View", "plain"]
 
-_MEANT_FOR = {name: (kind,) for kind, name in DEFAULT_TEMPLATE.items()}
+UNMUTED = "unmuted"
+"""The template of what is told when a mute is over."""
+
+_MEANT_FOR = {name: (kind,) for kind, name in DEFAULT_TEMPLATE.items()} | {UNMUTED: (Kind.DIGEST,)}
 
 BLOCKS = ("title", "body", "facts", "footer")
 

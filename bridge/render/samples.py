@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from bridge.event import Change, Event, Kind, RunRef, Status, Task
+from bridge.event import (
+    Change,
+    Digest,
+    Event,
+    Flaky,
+    Kind,
+    Pulse,
+    RunRef,
+    Slow,
+    Standing,
+    Status,
+    Task,
+    Trouble,
+)
 from bridge.render.view import View
 
 NOW = datetime(2026, 11, 5, 14, 3, tzinfo=UTC)
@@ -30,6 +43,8 @@ def views(kinds: Iterable[Kind] = Kind) -> Iterator[View]:
 
 def full(kind: Kind, status: Status, change: Change | None, *, live: bool = False) -> View:
     """Return a view in which every field is known."""
+    if kind is Kind.DIGEST:
+        return View(event=_digest_event(status, change), rule="what happened today", now=NOW)
     task = Task(
         id="7", name="lint", status=status, url=f"{_REPOSITORY}/actions/runs/41/job/7", step="Run ruff", duration=62
     )
@@ -79,3 +94,54 @@ def full(kind: Kind, status: Status, change: Change | None, *, live: bool = Fals
         overtaken_by="#42 success",
     )
     return View(event=event, tasks=tasks, rule="main is broken", now=NOW, live=live)
+
+
+def _digest_event(status: Status, change: Change | None) -> Event:
+    """Return an event of bridge's own: what one digest may hold."""
+    run = f"{_REPOSITORY}/actions/runs/41"
+    broke = Trouble(name="CI on main", url=run, since=NOW - timedelta(hours=2), failures=3)
+    still = Trouble(name="Docs on release/2", url=run, since=NOW - timedelta(days=3), failures=9)
+    fixed = Trouble(name="CI on #12", url=run, since=NOW - timedelta(hours=5), until=NOW - timedelta(hours=4))
+    before = Pulse(runs=260, passed=250, median=230.0)
+    troubled = Standing(
+        repository="acme/app",
+        url=_REPOSITORY,
+        broke=(broke,),
+        still=(still,),
+        fixed=(fixed,),
+        flaky=(Flaky(name="test", times=3),),
+        slowest=(Slow(name="CI on main", duration=1_450.0, url=run),),
+        pulse=Pulse(runs=40, passed=34, median=254.0),
+        before=before,
+    )
+    well = Standing(
+        repository="acme/site", url="https://github.com/acme/site", pulse=Pulse(runs=9, passed=9, median=61)
+    )
+    digest = Digest(
+        since=NOW - timedelta(days=1),
+        until=NOW,
+        rule="what happened today",
+        period="Wed 4 Nov 14:03 to Thu 5 Nov 14:03, UTC",
+        broke=1,
+        still=1,
+        fixed=1,
+        repositories=(troubled, well),
+        more=12,
+        more_broken=2,
+        pulse=Pulse(runs=214, passed=205, median=240.0),
+        before=before,
+        mute="acme/app@main",
+        reason="we move house",
+        quiet=12,
+    )
+    return Event(
+        source="bridge",
+        type="bridge",
+        kind=Kind.DIGEST,
+        status=status,
+        change=change,
+        title="1 broke, 1 still broken, 1 fixed",
+        digest=digest,
+        id="e1",
+        received_at=NOW,
+    )

@@ -18,7 +18,7 @@ from jinja2.runtime import Context
 from msgspec.structs import asdict
 
 from bridge.codec import web_url
-from bridge.event import Change, Data, Event, Kind, RunRef, Status, Task
+from bridge.event import Change, Data, Digest, Event, Kind, RunRef, Status, Task
 from bridge.render.foreign import Foreign, foreign, reveal, tidy
 from bridge.render.forge import branch_url, commit_url, pull_request_name, pull_request_url
 from bridge.units import span
@@ -45,6 +45,7 @@ _KIND_EMOJI = {
     Kind.RELEASE: "🏷️",
     Kind.AUDIT: "🛡️",
     Kind.ALERT: "🔔",
+    Kind.DIGEST: "🗞️",
 }
 
 
@@ -124,6 +125,7 @@ def context(view: View) -> dict[str, Any]:
     names |= {
         "run": event.run or _NO_RUN,
         "task": event.task or _NO_TASK,
+        "digest": event.digest or Digest(),
         "tasks": tasks,
         "failed": tuple(task for task in tasks if task.status.unsuccessful),
         "finished": tuple(task for task in tasks if task.status.finished),
@@ -181,8 +183,21 @@ def _ago(context: Context, value: Any) -> str:
     if not isinstance(value, datetime) or not isinstance(now, datetime) or value.tzinfo is None:
         return ""
     seconds = max(0, int((now - value).total_seconds()))
+    return "just now" if seconds < 60 else f"{_rough(seconds)} ago"
+
+
+@jinja2.pass_context
+def _age(context: Context, value: Any) -> str:
+    """How long it has been so, in its largest unit: ``2 h``."""
+    now = context.get("now")
+    if not isinstance(value, datetime) or not isinstance(now, datetime) or value.tzinfo is None:
+        return ""
+    return _rough(max(0, int((now - value).total_seconds())))
+
+
+def _rough(seconds: int) -> str:
     unit = next((unit for unit in (86_400, 3_600, 60) if seconds >= unit), 1)
-    return "just now" if unit == 1 else f"{span(timedelta(seconds=seconds - seconds % unit))} ago"
+    return span(timedelta(seconds=seconds - seconds % unit))
 
 
 def _time(value: Any) -> str:
@@ -229,6 +244,7 @@ def _urlencode(value: Any) -> Foreign:
 FILTERS: dict[str, Callable[..., Any]] = {
     "duration": _duration,
     "ago": _ago,
+    "age": _age,
     "time": _time,
     "short_sha": _short_sha,
     "said": _said,

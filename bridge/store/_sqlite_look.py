@@ -38,6 +38,13 @@ PURGE_TALLIES = """
         SELECT day, source, answer, repository FROM tallies WHERE day < ? LIMIT ?)
 """
 
+# By the index on received_at, which knows the ids too; most events are passed over without being parsed.
+RESULTS = f"""
+    SELECT {rows.EVENT_COLUMNS}, NULL FROM events
+    WHERE (received_at, id) > (?, ?) AND received_at < ? AND state IN ('routed', 'unrouted') AND instr(event, ?) > 0
+    ORDER BY received_at, id LIMIT ?
+"""  # noqa: S608 - our own words
+
 TALLY = """
     INSERT INTO tallies (day, source, answer, repository, times, last_at, last_event) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (day, source, answer, repository) DO UPDATE SET
@@ -55,6 +62,14 @@ def events(db: sqlite3.Connection, limit: int, where: dict[str, Any]) -> list[St
     body = "body" if "id" in where else "NULL"
     query = f"SELECT {rows.EVENT_COLUMNS}, {body} FROM events {clause} ORDER BY id DESC LIMIT ?"  # noqa: S608
     return [rows.stored_event(row) for row in db.execute(query, (*values, limit)).fetchall()]
+
+
+def results(
+    db: sqlite3.Connection, since: datetime, until: datetime, limit: int, after: StoredEvent | None
+) -> list[StoredEvent]:
+    begin = rows.from_there(since, after)
+    found = db.execute(RESULTS, (*begin, until.timestamp(), rows.CHANGE, limit))
+    return [rows.stored_event(row) for row in found]
 
 
 def seen(db: sqlite3.Connection, source: str, keys: Sequence[str]) -> set[str]:

@@ -42,6 +42,7 @@ from bridge.store.base import (
 from bridge.store.migrating import Migration, Schema, migrations, missing
 from bridge.store.rows import (
     ATTEMPT_COLUMNS,
+    CHANGE,
     CLOCKS_DIFFER,
     DELIVERY_COLUMNS,
     DELIVERY_KEYS,
@@ -52,6 +53,7 @@ from bridge.store.rows import (
     chosen_deliveries,
     day,
     depths,
+    from_there,
     lane,
     moment,
     number,
@@ -107,6 +109,12 @@ READY = """
     INSERT INTO seen (source, key, event_id, sent_at, at) VALUES ('', '', 0, NULL, 0)
     ON CONFLICT (source, key) DO UPDATE SET at = excluded.at
 """
+RESULTS = f"""
+    SELECT {EVENT_COLUMNS}, NULL FROM events
+    WHERE (received_at, id) > ($1, $2) AND received_at < $3 AND state IN ('routed', 'unrouted')
+      AND position($4::bytea in event) > 0
+    ORDER BY received_at, id LIMIT $5
+"""  # noqa: S608 - our own words
 WAITING = """
     SELECT destination, count(*), min(created_at) FROM deliveries WHERE state IN ('pending', 'sending')
     GROUP BY destination
@@ -448,6 +456,12 @@ class PostgresStore:
             limit,
         )
         return [stored_event(row) for row in rows]
+
+    async def results(
+        self, since: datetime, until: datetime, limit: int, after: StoredEvent | None = None
+    ) -> list[StoredEvent]:
+        begin = from_there(since, after)
+        return [stored_event(row) for row in await self._rows(RESULTS, *begin, until.timestamp(), CHANGE, limit)]
 
     async def event(self, event_id: str) -> StoredEvent | None:
         found = await self.events(limit=1, id=number(event_id))

@@ -50,9 +50,12 @@ DELIVERY_KEYS = {
     "destination": "d.destination = ?",
     "event_id": "d.event_id = ?",
     "since": "d.created_at >= ?",
+    "settled": "d.settled_at >= ?",
     "like": "d.text LIKE ?",
     "unlike": "d.text NOT LIKE ?",
 }
+CHANGE = b'"change":"'
+"""What stands in the JSON of an event that tells a result; in a text its quotes would have backslashes."""
 MUTED = "muted by m"
 """How the text of a delivery begins that a mute has settled. It is kept as folded, a word that older code knows too."""
 ATTEMPT_COLUMNS = "at, outcome, text, seconds"
@@ -60,6 +63,11 @@ GATHERED = 1_000  # at most so many are said together with one
 CLAIM_COLUMNS = "event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane"
 
 compress = zstandard.ZstdCompressor(level=1).compress  # for the loop's thread: it may not be shared
+
+
+def from_there(since: datetime, after: StoredEvent | None) -> tuple[float, int]:
+    """Return the time and number that the next results come after."""
+    return (after.received_at.timestamp(), number(after.id)) if after is not None else (since.timestamp(), 0)
 
 
 def unzip(body: bytes | None) -> bytes:

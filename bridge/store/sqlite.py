@@ -262,6 +262,11 @@ class SqliteStore:
     async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]:
         return await self._read(lambda db: looking.events(db, limit, where))
 
+    async def results(
+        self, since: datetime, until: datetime, limit: int, after: StoredEvent | None = None
+    ) -> list[StoredEvent]:
+        return await self._read(lambda db: looking.results(db, since, until, limit, after))
+
     async def event(self, event_id: str) -> StoredEvent | None:
         found = await self.events(limit=1, id=rows.number(event_id))
         return found[0] if found else None

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bridge.event import Change, Kind, Status
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
-from bridge.render import DEFAULT_TEMPLATE, Renderer, View, plain
+from bridge.render import DEFAULT_TEMPLATE, UNMUTED, Renderer, View, plain
 from bridge.render.samples import full
 from tests.destinations.chats import CHATS, Chat
 from tests.hostile import HOSTILE, TEMPLATES, bare, view, with_bad_addresses
@@ -60,6 +60,8 @@ ORDINARY = {
     "release": full(Kind.RELEASE, Status.UNKNOWN, None),
     "alert": full(Kind.ALERT, Status.FAILURE, None),
     "audit": full(Kind.AUDIT, Status.UNKNOWN, None),
+    "digest": full(Kind.DIGEST, Status.UNKNOWN, None),
+    "unmuted": full(Kind.DIGEST, Status.UNKNOWN, None),
 }
 
 
@@ -75,7 +77,8 @@ def golden(chat: Chat, name: str, text: str) -> None:
 @pytest.mark.parametrize("name", ORDINARY)
 def test_golden(chat: Chat, name: str) -> None:
     seen = ORDINARY[name]
-    body = sent(chat, RENDERER.render(DEFAULT_TEMPLATE[seen.event.kind], seen, chat.type))
+    template = name if name == UNMUTED else DEFAULT_TEMPLATE[seen.event.kind]
+    body = sent(chat, RENDERER.render(template, seen, chat.type))
     golden(chat, name, json.dumps(body, ensure_ascii=False, indent=1) + "\n")
 
 
