@@ -71,6 +71,13 @@ class Change(StrEnum):
     STILL_PASSING = "still_passing"
 
 
+TASK_NAME = 100
+"""So many characters of a task's name are compared and kept with a result."""
+
+NEWLY_FAILING = "newly_failing"
+"""What a rule may ask for beside a Change: something fails now that did not in the result before."""
+
+
 class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept: immutable, and written as JSON without what is not said.
 
@@ -116,6 +123,7 @@ class Task(Data, frozen=True):
     duration: float | None = None
     changed_at: datetime | None = None  # when the sender says that the task took this status
     note: str | None = None  # what the sender says about it (an annotation, a notification)
+    allowed: bool = False  # to fail: then its failure is not its run's
 
 
 class Trouble(Data, frozen=True):
@@ -263,6 +271,24 @@ class Event(Data, frozen=True):
     failures: int = 0  # with change: how many unsuccessful results in a row, this one included (fixed: before it)
     digest: Digest | None = None  # with kind: digest
     overtaken_by: str | None = None  # a later run of the track already ended: "#12 success"
+    # With `failures`, where results came late: the most that this row was ever counted, if that is not what follows
+    # from `failures` itself (`counted_before`).
+    counted: int | None = None
+    newly_failing: tuple[str, ...] = ()  # the tasks that fail now and did not in the result before, by name
+    flaky: bool = False  # a success of the very commit whose failure was all that was wrong before
+    flaky_tasks: tuple[str, ...] = ()  # with flaky: what had failed, by name
+
+    @property
+    def fails_anew(self) -> bool:
+        """Whether something is wrong that was not wrong before: `change: newly_failing` asks for it."""
+        return bool(self.newly_failing) or self.change is Change.BROKEN
+
+    @property
+    def counted_before(self) -> int:
+        """How many failures in a row were counted when the result before this one was told."""
+        if self.counted is not None:
+            return self.counted
+        return max(0, self.failures - self.status.unsuccessful)
 
     @property
     def on_pull_request(self) -> bool:
@@ -279,7 +305,7 @@ class Event(Data, frozen=True):
         return shown
 
 
-_INTERNAL = frozenset({"task", "tasks", "restarted", "message"})
+_INTERNAL = frozenset({"task", "tasks", "restarted", "message", "counted"})
 
 
 def _plain(value: Any) -> Any:
@@ -344,6 +370,7 @@ class Target(Data, frozen=True):
     mention: tuple[str, ...] = ()
     reply: bool = False  # the result, said once more in a living message's thread: edits notify nobody
     answered: bool = False  # a living message whose run's result is said by such a reply, too
+    quiet_if_flaky: bool = False  # nobody wants it any more, once the run has passed when it was run again
     rules: tuple[str, ...] = ()
     # -- what is not said at once, see `bridge.turn`
     wait: float = 0.0  # seconds from when it is owed until it is due
@@ -392,7 +419,7 @@ class Result(Data, frozen=True):
     """One finished attempt on a track. `order` is (run number or start time, attempt).
 
     Results of one `line` are compared with each other: a branch and its pull requests share a track where runs have
-    twins.
+    twins. `sha` and `failed` (tasks, by name) are only kept of what was unsuccessful.
     """
 
     order: tuple[float, int]
@@ -403,6 +430,8 @@ class Result(Data, frozen=True):
     failing_since: datetime | None = None
     failures: int = 0
     line: str = ""
+    sha: str | None = None
+    failed: tuple[str, ...] = ()
 
 
 class Told(Data, frozen=True):

@@ -3,20 +3,21 @@
 Senders deliver late, twice and in any order. A run never goes back within an attempt: a final state stays, the newer
 attempt wins, and among states that are not final the sender's own clock decides, else the natural order queued,
 waiting, running. Two steps, because the track is only known once the event is merged with what the run knew:
-`fold_run`, then `fold_track`. `tell_once` keeps the second of two runs of one push from saying what the first has
-said. Pure; the truth table of `change` stands in ``docs/changes.md`` and in the tests.
+`fold_run`, then `fold_track` (or `fold_failing_task`, for a task that failed). `tell_once` keeps the second of two
+runs of one push from saying what the first has said. Pure; the truth tables stand in ``docs/changes.md`` and in the
+tests.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 
-from bridge.event import Change, Event, Kind, Result, Run, Status, Target, Task, Told, Track
+from bridge.event import TASK_NAME, Change, Event, Kind, Result, Run, Status, Target, Task, Told, Track
 
 STATEFUL = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.TASK})
 """Kinds whose events report the state of a run. The others report something that happened once."""
@@ -38,6 +39,7 @@ COMPARED = frozenset({Status.SUCCESS, Status.FAILURE, Status.ERROR, Status.TIMEO
 TRACK_LENGTH = 25
 MARKS = 50
 MAX_TASKS = 1_000
+MAX_FAILED = 50  # names of tasks that a result keeps
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +48,8 @@ class FoldedRun:
     """An event merged with its run.
 
     `news`: rules should hear of it. `moved`: the run looks different now, so its living messages must be edited.
-    `track` is the key of the track that has to be asked: for a result, and for all news of a run that may have a twin.
+    `track` is the key of the track that has to be asked: for a result, for the news of a task that failed, and for all
+    news of a run that may have a twin.
     """
 
     event: Event
@@ -168,7 +171,7 @@ def _fold_state(event: Event, run: Run | None, key: str, *, repeat: bool, sent_a
     return FoldedRun(merged, run, news, moved=True, track=track_key(merged) if news and asked else None)
 
 
-_MEANING = ("change", "failing_since", "failures", "overtaken_by")
+_MEANING = ("change", "failing_since", "failures", "overtaken_by", "counted", "newly_failing", "flaky", "flaky_tasks")
 
 
 def _enrich(event: Event, said: Event, run: Run, attempt: int) -> FoldedRun:
@@ -318,7 +321,12 @@ def _fold_task(event: Event, run: Run | None, key: str) -> FoldedRun:
     merged = fill(event, run.event).with_(
         task=new if new.status == task.status else task, started_at=event.started_at, url=event.url or new.url
     )
-    return FoldedRun(_numbered(merged, attempt), run, news=news, moved=run is not before)
+    track = track_key(run.event) if news and _failing(merged.task) else None
+    return FoldedRun(_numbered(merged, attempt), run, news=news, moved=run is not before, track=track)
+
+
+def _failing(task: Task | None) -> bool:
+    return task is not None and task.status.unsuccessful and not task.allowed
 
 
 def _numbered(event: Event, attempt: int) -> Event:
@@ -341,6 +349,9 @@ def _unsaid(event: Event, status: Status) -> Event:
         duration=None,
         changed_at=None,
         change=None,
+        newly_failing=(),
+        flaky=False,
+        flaky_tasks=(),
         environment=None,  # a job's, not its run's
     )
 
@@ -540,18 +551,29 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     results = [result for result in known if result.line == line]
     order = _order(event, run, results, run_id)
     place = bisect_right([result.order for result in results], order)
-    since, failures = _row(results[:place])
+    before = results[:place]
+    row = _row(before)
+    since, failures = _since(row, whole=len(row) < len(before))
     at = event.finished_at or event.changed_at or event.received_at or EPOCH
     number = event.run.number if event.run else None
     result = Result(order=order, status=event.status, run=run_id, at=at, number=number, line=line)
     if event.status.unsuccessful:
         change = Change.STILL_FAILING if failures else Change.BROKEN
         since, failures = since or at, failures + 1
-        result = result.with_(failing_since=since, failures=failures)
+        failed = _failed(run.tasks)
+        result = result.with_(failing_since=since, failures=failures, sha=event.sha, failed=failed)
+        if failed:
+            event = event.with_(newly_failing=_new(failed, before))
     else:
         change = Change.FIXED if failures else Change.STILL_PASSING
     overtaken_by = _named(results[-1]) if place < len(results) else None
-    event = event.with_(change=change, failing_since=since, failures=failures, overtaken_by=overtaken_by)
+    event = event.with_(change=change, failing_since=since, failures=failures, overtaken_by=overtaken_by, counted=None)
+    counted = max((one.failures for one in row), default=0)
+    if counted != event.counted_before:
+        event = event.with_(counted=counted)
+    if change is Change.FIXED and _of_this_commit(row, event, run_id):
+        names = dict.fromkeys(name for one in row for name in one.failed)
+        event = event.with_(flaky=True, flaky_tasks=tuple(names)[:MAX_FAILED])
     results.insert(place, result)
     run = run.with_(event=event.with_(task=None, tasks=()))
     others = [result for result in known if result.line != line][-TRACK_LENGTH:]
@@ -559,19 +581,74 @@ def fold_track(event: Event, run: Run, track: Track | None, key: str) -> tuple[E
     return event, run, Track(key=key, results=kept, told=track.told if track else ())
 
 
-def _row(results: Sequence[Result]) -> tuple[datetime | None, int]:
-    """Return since when, and how many times in a row, the last of `results` failed.
+def _row(results: Sequence[Result]) -> list[Result]:
+    """Return the row of failures in which `results` end, oldest first."""
+    return list(takewhile(lambda result: result.status.unsuccessful, reversed(results)))[::-1]
+
+
+def _since(row: Sequence[Result], *, whole: bool) -> tuple[datetime | None, int]:
+    """Return since when, and how many times in a row, it failed.
 
     Counted anew each time, for a late result may have come in between. What was before the oldest one that is kept,
-    only that one still knows.
+    only that one still knows: unless the row is `whole`.
     """
-    row = list(takewhile(lambda result: result.status.unsuccessful, reversed(results)))
     if not row:
         return None, 0
-    first = row[-1]
-    if len(row) < len(results):
-        return first.at, len(row)
-    return first.failing_since or first.at, len(row) - 1 + max(1, first.failures)
+    if whole:
+        return row[0].at, len(row)
+    return row[0].failing_since or row[0].at, len(row) - 1 + max(1, row[0].failures)
+
+
+def _of_this_commit(row: Sequence[Result], event: Event, run_id: str) -> bool:
+    """Return whether nothing but what `event` succeeded at had failed: the same run, or another run of its commit."""
+    if event.failures > len(row):  # who knows what failed before the oldest result that is kept
+        return False
+    return all(result.run == run_id or (event.sha and result.sha == event.sha) for result in row)
+
+
+def _failed(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_short(task) for task in tasks if _failing(task)))[:MAX_FAILED]
+
+
+def _short(task: Task) -> str:
+    return task.name[:TASK_NAME]
+
+
+def _new(failed: tuple[str, ...], before: Sequence[Result]) -> tuple[str, ...]:
+    """Return what of `failed` did not fail in the last result `before`; nothing where that is not known."""
+    if not before or not before[-1].status.unsuccessful:
+        return failed
+    known = before[-1].failed
+    if not known or len(known) == MAX_FAILED:
+        return ()
+    return tuple(name for name in failed if name not in known)
+
+
+def fold_failing_task(event: Event, run: Run, track: Track | None) -> tuple[Event, Run, Track | None]:
+    """Return a failed task's event with whether it fails anew, its run, and the track if the task completes a result.
+
+    Compared with the newest result before its run. Of a run that has ended already the result learns what failed.
+    """
+    task = event.task
+    if task is None:
+        return event, run, None
+    run_id = event.run.id if event.run else run.key
+    line = _line(run.event)
+    results = [result for result in (track.results if track else ()) if result.line == line]
+    place = next((i for i, one in enumerate(results) if one.run == run_id and one.order[1] == run.attempt), None)
+    if track is None or place is None:
+        orders = [result.order for result in results]
+        place = bisect_right(orders, _order(run.event, run, results, run_id))
+        return event.with_(newly_failing=_new((_short(task),), results[:place])), run, None
+    mine = results[place]
+    new = _new((_short(task),), results[:place])
+    event = event.with_(newly_failing=new)
+    if not mine.status.unsuccessful or _short(task) in mine.failed:
+        return event, run, None
+    known = dict.fromkeys((*run.event.newly_failing, *new))
+    run = run.with_(event=run.event.with_(newly_failing=tuple(known)[:MAX_FAILED]))
+    told = mine.with_(failed=(*mine.failed, _short(task))[:MAX_FAILED])
+    return event, run, track.with_(results=tuple(told if one is mine else one for one in track.results))
 
 
 def _order(event: Event, run: Run, results: Sequence[Result], run_id: str) -> tuple[float, int]:

@@ -24,8 +24,8 @@ from bridge import codec, observe
 from bridge.config import Config, SourceConfig
 from bridge.door import problem
 from bridge.errors import IngestError, StoreUnavailable, Unauthorized, Unreadable
-from bridge.event import Event, Identity, Ignored, Inbound, Run, Target, Track
-from bridge.fold import fold_run, fold_track, run_key, tell_once
+from bridge.event import Event, Identity, Ignored, Inbound, Kind, Run, Target, Track
+from bridge.fold import fold_failing_task, fold_run, fold_track, run_key, tell_once
 from bridge.keys import PublishedKeys
 from bridge.observe import log
 from bridge.route import Index, Rule, route, steady
@@ -71,7 +71,10 @@ class Deciding:
     def second(self, first: First, track: Track | None) -> Decision:
         if first.track is None or first.run is None or not first.event.status.finished:
             return self.told(first, track, None)
-        event, run, after = fold_track(first.event, first.run, track, first.track)
+        if first.event.kind is Kind.TASK:
+            event, run, after = fold_failing_task(first.event, first.run, track)
+        else:
+            event, run, after = fold_track(first.event, first.run, track, first.track)
         return self.told(replace(first, event=event, run=run), track, after)
 
     def told(self, first: First, track: Track | None, after: Track | None) -> Decision:

@@ -17,10 +17,10 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bridge.event import FINISHED, UNSUCCESSFUL, Change, Event, Kind, Status, Target
+from bridge.event import FINISHED, NEWLY_FAILING, UNSUCCESSFUL, Change, Event, Kind, Run, Status, Target
 from bridge.message import DEFAULT_TEMPLATE
 from bridge.schedule import Schedule
-from bridge.units import span
+from bridge.units import ordinal, span
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
 """What a rule without `kind` hears: a run speaks for its tasks; pushes and the like are heard when named."""
@@ -157,6 +157,12 @@ def _one(value: Any) -> tuple[Any, ...]:
     return () if value is None else (value,)
 
 
+def changes(event: Event) -> tuple[str, ...]:
+    """Return the words of `change` that hold: a Change, and whether something fails anew."""
+    told = (event.change.value,) if event.change is not None else ()
+    return (*told, NEWLY_FAILING) if event.fails_anew else told
+
+
 def _statuses(event: Event) -> tuple[str, ...]:
     return (event.status.value, *(name for name, members in STATUS_GROUPS.items() if event.status in members))
 
@@ -186,7 +192,8 @@ KEYS: dict[str, _Key] = {
     "fork": _Key(lambda event: (bool(event.fork),), "flag"),
     "private": _Key(lambda event: _one(event.private), "flag"),
     "status": _Key(_statuses, "word", (*Status, *STATUS_GROUPS)),
-    "change": _Key(lambda event: _one(event.change and event.change.value), "word", tuple(Change)),
+    "change": _Key(changes, "word", (*Change, NEWLY_FAILING)),
+    "flaky": _Key(lambda event: (event.flaky,), "flag"),
     "pipeline": _Key(lambda event: _one(event.pipeline)),
     "task": _Key(lambda event: _one(event.task and event.task.name)),
     # A login has no character classes, but bots are called "dependabot[bot]".
@@ -365,6 +372,8 @@ class Rule:
     stop: bool = False
     digest: Schedule | None = None  # it speaks of no single event, but of all that it hears, at these times
     tells_empty: bool = False  # with digest: also when there is nothing to tell
+    after: int = 1  # the failure in a row with which a row begins
+    ignores_flaky: bool = False  # what passes when it is run again was never broken
 
     @cached_property
     def names_kind(self) -> bool:
@@ -386,7 +395,7 @@ class Goal:
     live: bool = False
     thread: bool = False
     mention: tuple[str, ...] = ()
-    mention_when: tuple[Change, ...] = (Change.BROKEN,)
+    mention_when: tuple[str, ...] = (Change.BROKEN,)
     settle: float = 0.0  # seconds
 
 
@@ -503,16 +512,68 @@ def hears(rule: Rule, event: Event) -> Verdict:
     if not rule.names_kind and event.kind not in HEARD_UNASKED:
         heard = ", ".join(sorted(HEARD_UNASKED))
         return Verdict(rule.name, False, f"kind is not named, so only {heard} are heard", f"kind {event.kind}")
+    seen = seen_by(rule, event)
     # Anybody may send a pull request from the "main" of his fork: that is not the main which a rule speaks of.
-    seen = event.with_(branch=None) if event.fork and not rule.names_pull_requests else event
+    asked = seen.with_(branch=None) if event.fork and not rule.names_pull_requests else seen
     for wanted in rule.conditions:
-        if not wanted.holds(seen):
-            return Verdict(rule.name, False, str(wanted), _saw(wanted.key, event))
+        if not wanted.holds(asked):
+            return _unwanted(rule, wanted, seen, event)
     if rule.expression is not None:
-        value, why = rule.expression.evaluate(event)
+        value, why = rule.expression.evaluate(seen)
         if not value:
             return Verdict(rule.name, False, f"if: {rule.expression.text}", why or repr(value))
+    if event.change is not None and seen.change is None:
+        return Verdict(rule.name, False, _after(rule), f"the {ordinal(event.failures)}")
     return Verdict(rule.name, True)
+
+
+def seen_by(rule: Rule, event: Event) -> Event:
+    """Return `event` with the `change` that it has for `rule`: none in a row of failures that is too short for it."""
+    change = event.change
+    if rule.ignores_flaky and event.flaky and change is Change.FIXED:
+        change = Change.STILL_PASSING
+    elif rule.after > 1 and change is not None:
+        change = _late_change(change, event, rule.after)
+    if change is event.change:
+        return event
+    return event.with_(change=change, newly_failing=event.newly_failing if change is not None else ())
+
+
+def _late_change(change: Change, event: Event, after: int) -> Change | None:
+    """Return what `change` is where a row of failures begins with the one that is so many in a row.
+
+    Where results came late, a row may have grown by more than one since the last of it was told: nobody misses its
+    beginning, and what was told as broken is told when it is fixed, and only that.
+    """
+    if event.status.unsuccessful:
+        if event.failures < after:
+            return None
+        return Change.STILL_FAILING if event.counted_before >= after else Change.BROKEN
+    if change is Change.FIXED and event.counted_before < after:
+        return Change.STILL_PASSING
+    return change
+
+
+def _unwanted(rule: Rule, wanted: Condition, seen: Event, event: Event) -> Verdict:
+    """Return the no of a condition: its own, unless it would hold but for what the rule keeps quiet about."""
+    if seen is event or wanted.key != "change" or not wanted.holds(event):
+        return Verdict(rule.name, False, str(wanted), _saw(wanted.key, event))
+    if rule.ignores_flaky and event.flaky:
+        return Verdict(rule.name, False, "flaky: ignore", "passed when run again")
+    saw = f"the {ordinal(event.failures)}" if event.status.unsuccessful else f"fixed after {event.counted_before}"
+    return Verdict(rule.name, False, _after(rule), saw)
+
+
+def _after(rule: Rule) -> str:
+    return f"after: {rule.after} failures in a row"
+
+
+def silenced_by_rerun(target: Target, run: Run | None) -> bool:
+    """Return whether nobody wants `target` any more, for its run has passed since when it was run again.
+
+    Asked when its turn comes: what was waiting then has nothing to say.
+    """
+    return target.quiet_if_flaky and run is not None and run.event.flaky
 
 
 def _saw(key: str, event: Event) -> str:
@@ -563,6 +624,7 @@ def _named_once(targets: Iterable[Target]) -> tuple[Target, ...]:
 
 
 def _target(rule: Rule, goal: Goal, event: Event) -> Target:
+    changed = changes(seen_by(rule, event))
     live = goal.live and event.run is not None
     # A living message speaks for its run; that a task caused it does not make it the task's.
     kind = Kind.PIPELINE if live and event.kind is Kind.TASK else event.kind
@@ -572,7 +634,8 @@ def _target(rule: Rule, goal: Goal, event: Event) -> Target:
         channel=goal.channel,
         live=live,
         thread=goal.thread,
-        mention=goal.mention if event.change in goal.mention_when else (),
+        mention=goal.mention if any(word in goal.mention_when for word in changed) else (),
+        quiet_if_flaky=rule.ignores_flaky and not live and event.status.unsuccessful,
         rules=(rule.name,),
         wait=goal.settle,
         gather=goal.settle > 0,
@@ -594,5 +657,6 @@ def _owe(targets: dict[str, Target], new: Target) -> None:
         live=old.live or new.live,
         thread=old.thread or new.thread,
         mention=tuple(dict.fromkeys(old.mention + new.mention)),
+        quiet_if_flaky=old.quiet_if_flaky and new.quiet_if_flaky,
         rules=tuple(dict.fromkeys(old.rules + new.rules)),
     )

@@ -72,3 +72,9 @@ def span(duration: timedelta) -> str:
         return f"{hours} h {rest // 60} min" if rest // 60 else f"{hours} h"
     days, rest = divmod(total, 86400)
     return f"{days} d {rest // 3600} h" if rest // 3600 and days < 7 else f"{days} d"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

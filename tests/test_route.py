@@ -86,7 +86,19 @@ def test_the_examples_of_the_page_do_what_it_says(example: str, tmp_path: Path) 
 
 def test_every_key_of_match_and_every_override_has_an_example() -> None:
     examples = "\n".join(EXAMPLES)
-    for key in (*KEYS, "if", "not", "stop", "live", "thread", "mention", "mention_when", "channel", "template"):
+    for key in (
+        *KEYS,
+        "if",
+        "not",
+        "stop",
+        "live",
+        "thread",
+        "mention",
+        "mention_when",
+        "channel",
+        "template",
+        "after",
+    ):
         assert re.search(rf"\b{key}: ", examples), key
 
 
@@ -194,6 +206,11 @@ SEEN: list[tuple[str, dict[str, Any], Any, Any]] = [
     ("status", {"status": Status.FAILURE}, "fail*", "s*"),
     ("change", {"change": Change.FIXED}, "fixed", "broken"),
     ("change", {"change": Change.STILL_FAILING}, "/^still/", "fixed"),
+    ("change", {"change": Change.BROKEN}, "newly_failing", "still_failing"),
+    ("change", {"change": Change.STILL_FAILING, "newly_failing": ("lint",)}, "newly_failing", "broken"),
+    ("change", {"change": Change.STILL_FAILING}, "still_failing", "newly_failing"),
+    ("flaky", {"flaky": True}, True, False),
+    ("flaky", {}, False, True),
     ("pipeline", {"pipeline": "build + test"}, "build + *", "build"),
     ("task", {"kind": Kind.TASK, "task": Task(id="1", name="lint")}, "lint", "test"),
     ("author", {"author": "OctoCat"}, "octocat", "octodog"),
@@ -253,7 +270,7 @@ def test_private_is_only_what_the_sender_says() -> None:
         ("status", "failed", "did you mean 'failure'?"),
         ("status", "pending", "did you mean 'queued'?"),
         ("kind", "pipelin", "did you mean 'pipeline'?"),
-        ("change", "Fixed", "is none of broken, still_failing, fixed, still_passing"),
+        ("change", "Fixed", "is none of broken, still_failing, fixed, still_passing, newly_failing"),
         ("branch", "!main", 'write {not: "main"}'),
         ("branch", [], "an empty list"),
         ("branch", {"not": []}, "an empty list"),

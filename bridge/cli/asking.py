@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bridge.cli.look import _iso, _table, one_line, with_store
-from bridge.config.keys import EVENT_FLAGS, EVENT_KEYS, EVENT_NUMBERS, EVENT_WORDS
+from bridge.config.keys import EVENT_FLAGS, EVENT_KEYS, EVENT_LISTS, EVENT_NUMBERS, EVENT_WORDS
 from bridge.event import Event
 from bridge.route import Goal, Rule, suggest
+from bridge.units import ordinal
 
 if TYPE_CHECKING:
     from bridge.config import Config
@@ -77,7 +78,7 @@ def supposed(config: Config, texts: tuple[str, ...]) -> Event:
                 raise _wrong(f"'{pair}': write NAME=VALUE")
             if key == "label":
                 key = "labels"
-            if key == "labels":
+            if key in EVENT_LISTS:
                 fields.setdefault(key, []).append(value)
             else:
                 fields[key] = _value(config, key, value)
@@ -131,6 +132,10 @@ def _when(rule: Rule) -> list[str]:
     said = [str(one) for one in rule.conditions]
     if rule.expression is not None:
         said.append(f"if {rule.expression.text}")
+    if rule.after > 1:
+        said.append(f"from the {ordinal(rule.after)} failure in a row")
+    if rule.ignores_flaky:
+        said.append("flaky: ignore")
     if rule.digest is not None:
         return [f"digest {rule.digest}", *(said or ["of every run and deployment"])]
     return said or ["everything that is heard unasked"]

@@ -198,11 +198,13 @@ def judged(event: Event, given: Mapping[str, Any]) -> tuple[Event, Run | None]:
     elif event.change is None and event.status.finished and event.kind in (Kind.PIPELINE, Kind.DEPLOYMENT):
         key = folded.track or track_key(event)
         run = run or Run(key=run_key(event) or "", event=event)
-        event, run, _ = fold_track(event, run, _before(key, given.get("status")), key)
+        event, run, _ = fold_track(event, run, _before(key, given), key)
     return event, run
 
 
-def _before(key: str, status: str | None) -> Track | None:
+def _before(key: str, given: Mapping[str, Any]) -> Track | None:
+    """Return the track on which the result before was as it is given: its status, how often it failed, its commit."""
+    status = given.get("status")
     if not status:
         return None
     failed = Status(status).unsuccessful
@@ -212,7 +214,8 @@ def _before(key: str, status: str | None) -> Track | None:
         run="before",
         at=EPOCH,
         failing_since=EPOCH if failed else None,
-        failures=int(failed),
+        failures=max(1, given.get("failures", 1)) if failed else 0,
+        sha=given.get("sha"),
     )
     return Track(key=key, results=(result,))
 

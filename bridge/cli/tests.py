@@ -14,6 +14,7 @@ import click
 
 from bridge.cli.explain import _before, _says, source_of
 from bridge.cli.serve import config_option
+from bridge.config.keys import EVENT_LISTS
 from bridge.errors import IngestError
 from bridge.event import Change, Event, Inbound, Kind, RunRef, Status, Task
 from bridge.route import Verdict, route
@@ -98,7 +99,7 @@ def outcome(config: Config, case: TestCase) -> Outcome:
     from bridge.rehearse import START, Rehearsal
 
     found = Outcome(case)
-    rehearsal = Rehearsal(config, lambda key: _before(key, case.given.get("status")))
+    rehearsal = Rehearsal(config, lambda key: _before(key, case.given))
     change = Change(case.given["change"]) if "change" in case.given else None
     everything: list[Heard] = []
     for step in case.steps:
@@ -221,10 +222,10 @@ def sample(config: Config, fields: Mapping[str, Any]) -> Event:
     task = known.pop("task", None)
     number, attempt = known.pop("number", None), known.pop("attempt", None)
     change = known.pop("change", None)
-    labels = tuple(known.pop("labels", ()))
+    lists: dict[str, Any] = {key: tuple(known.pop(key)) for key in EVENT_LISTS & known.keys()}
     kind = Kind(known.pop("kind", Kind.TASK if task else Kind.PIPELINE))
     status = Status(known.pop("status", _status_of(change)))
-    event = Event(source=name, type=source.type if source else name, kind=kind, status=status, labels=labels, **known)
+    event = Event(source=name, type=source.type if source else name, kind=kind, status=status, **lists, **known)
     run = str(number) if number is not None else "test"
     return event.with_(
         change=Change(change) if change else None,

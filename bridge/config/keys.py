@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.event import Change, Status
+from bridge.event import NEWLY_FAILING, Change, Status
 from bridge.route import KEYS
 
 Schema = dict[str, Any]
@@ -72,7 +72,7 @@ SOURCE: dict[str, Key] = {
     "api_url": Key(TEXT, "The address of the sender's API, for a self-hosted one; default: the documented address."),
 }
 
-_CHANGES: Schema = {"enum": [change.value for change in Change]}
+_CHANGES: Schema = {"enum": [*(change.value for change in Change), NEWLY_FAILING]}
 MENTION_WHEN: Schema = {"anyOf": [_CHANGES, {"type": "array", "items": _CHANGES, "minItems": 1}], "default": "broken"}
 
 GOAL: dict[str, Key] = {
@@ -98,11 +98,33 @@ PERSON: dict[str, Key] = {
 }
 """The keys of somebody under `people`, beside one for each chat."""
 
+MOST_FAILURES = 1_000
+
 RULE: dict[str, Key] = {
     "name": Key(TEXT, "Required and unique: what `bridge explain`, mutes and metrics call the rule."),
     "match": Key({}, "Which events are meant: all keys must hold. Without it, every event that is heard unasked."),
     "to": Key({}, "Where it goes: a destination, a list of them, or mappings that override something for one."),
     **{key: GOAL[key] for key in GOAL if key != "destination"},
+    "after": Key(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "failures": {
+                    "type": "integer",
+                    "minimum": 2,
+                    "maximum": MOST_FAILURES,
+                    "description": "So many in a row.",
+                }
+            },
+            "required": ["failures"],
+        },
+        "`{failures: 3}`: a row of failures begins with its third for this rule; shorter ones are not told.",
+    ),
+    "flaky": Key(
+        {"enum": ["tell", "ignore"], "default": "tell"},
+        "`ignore`: what passes when the same commit is run again was not broken, and so is not fixed either.",
+    ),
     "stop": Key({**FLAG, "default": False}, "`true`: no later rule sees an event that this one matched."),
     "digest": Key({}, "The rule speaks of no single event: at these times it tells one message about all it heard."),
 }
@@ -120,7 +142,7 @@ DIGEST: dict[str, Key] = {
 }
 """What `digest` of a rule takes."""
 
-RULES_LATER = frozenset({"after", "hours", "flaky", "repeat", "escalate"})
+RULES_LATER = frozenset({"hours", "repeat", "escalate"})
 """Keys of a rule that the contract names or others have, and that are not there yet."""
 
 _MATCH_TEXTS = {
@@ -135,6 +157,7 @@ _MATCH_TEXTS = {
     "private": "`true` or `false`: whether the repository is private.",
     "status": "Where the run is, or how it ended; `finished` is any result, `unsuccessful` failure, error or timeout.",
     "change": "A result compared with the one before it on the same branch, tag family or pull request.",
+    "flaky": "`true` or `false`: whether a commit that had failed passed when it was run again.",
     "pipeline": "The workflow's, check's or pipeline's name.",
     "task": "The job's name; with `kind: task`.",
     "author": "The login, name or e-mail; upper and lower case are the same.",
@@ -168,9 +191,10 @@ EVENT_TEXTS = frozenset(
     | {"trigger"}
 )
 EVENT_NUMBERS = frozenset({"pull_request", "number", "attempt", "failures", "duration"})
-EVENT_FLAGS = frozenset({"draft", "fork", "private"})
+EVENT_FLAGS = frozenset({"draft", "fork", "private", "flaky"})
+EVENT_LISTS = frozenset({"labels", "newly_failing", "flaky_tasks"})
 EVENT_WORDS: dict[str, tuple[str, ...]] = {"kind": KEYS["kind"].words, "status": tuple(Status), "change": tuple(Change)}
-EVENT_KEYS = (*sorted(EVENT_TEXTS | EVENT_NUMBERS | EVENT_FLAGS | set(EVENT_WORDS)), "labels")
+EVENT_KEYS = (*sorted(EVENT_TEXTS | EVENT_NUMBERS | EVENT_FLAGS | set(EVENT_WORDS)), *sorted(EVENT_LISTS))
 
 
 def _event_schema(name: str) -> Schema:
@@ -180,7 +204,7 @@ def _event_schema(name: str) -> Schema:
         return {"type": "boolean"}
     if name in EVENT_NUMBERS:
         return {"type": "number"}
-    return TEXTS if name == "labels" else TEXT
+    return TEXTS if name in EVENT_LISTS else TEXT
 
 
 EVENT: dict[str, Key] = {name: Key(_event_schema(name)) for name in EVENT_KEYS}

@@ -21,7 +21,7 @@ from bridge.config.sections import Named
 from bridge.config.yaml import Entry, Node, Scalar, Sequence
 from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
-from bridge.event import Change, Event, Kind
+from bridge.event import NEWLY_FAILING, Change, Event, Kind, Status
 from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
 from bridge.sources import SOURCES
 from bridge.units import parse_duration, span
@@ -115,6 +115,8 @@ def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, foun
 def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path: str, names: Names) -> Rule | None:
     conditions, wanted = _match(reader, entries.get("match"), under(path, "match"), names)
     stop = _flag(reader, entries, "stop", path)
+    after = _after(reader, entries["after"].node, under(path, "after")) if "after" in entries else 1
+    flaky = reader.choice(entries["flaky"].node, under(path, "flaky"), FLAKY) if "flaky" in entries else None
     times, tells_empty = None, False
     if "digest" in entries:
         times, tells_empty = digests.digest(reader, entries["digest"], under(path, "digest"))
@@ -122,7 +124,7 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
     goals = _goals(reader, entries, node, path, names)
     if not name or conditions is None:
         return None
-    return Rule(
+    rule = Rule(
         name=name,
         conditions=conditions,
         expression=wanted,
@@ -130,7 +132,43 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         stop=stop,
         digest=times,
         tells_empty=tells_empty,
+        after=after,
+        ignores_flaky=flaky == "ignore",
     )
+    _warn_of_half_a_story(reader, rule, entries, path)
+    return rule
+
+
+FLAKY = ("tell", "ignore")
+
+
+def _after(reader: Reader, node: Node, path: str) -> int:
+    """Return N of ``{failures: N}``; 1, which is every failure, when it is wrong."""
+    entries = reader.known(node.entries, path, ("failures",)) if isinstance(node, Tree) else {}
+    if "failures" not in entries:
+        reader.error(node, path, "write how many in a row: {failures: 3}")
+        return 1
+    where = entries["failures"].node
+    count = where.value if isinstance(where, Scalar) else None
+    if isinstance(count, int) and not isinstance(count, bool) and 2 <= count <= keys.MOST_FAILURES:
+        return count
+    if not (isinstance(where, Scalar) and where.broken):
+        reader.error(where, under(path, "failures"), f"write a number from 2 to {keys.MOST_FAILURES:,}")
+    return 1
+
+
+def _warn_of_half_a_story(reader: Reader, rule: Rule, entries: dict[str, Entry], path: str) -> None:
+    """Warn of a rule that would tell a failure at once and then keep quiet about the re-run that passed."""
+    broken = Event(source="", type="", kind=Kind.PIPELINE, status=Status.FAILURE, change=Change.BROKEN)
+    asked = [one for one in rule.conditions if one.key in ("kind", "status", "change", "flaky")]
+    if not rule.ignores_flaky or all(goal.live or goal.settle for goal in rule.to):
+        return
+    if all(one.holds(broken) for one in asked):
+        text = (
+            "the failure is told before anybody knows that it passes when run again, and that it passed is not told: "
+            "add `settle: 10m`, longer than a run takes, or `live: true`"
+        )
+        reader.warn(entries["flaky"].node, under(path, "flaky"), text)
 
 
 def _flag(reader: Reader, entries: Mapping[str, Entry], key: str, path: str) -> bool:
@@ -336,10 +374,10 @@ def _mention(reader: Reader, node: Node, path: str, names: Names) -> tuple[str, 
     return tuple(dict.fromkeys(found))
 
 
-def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[Change, ...]:
-    words = [change.value for change in Change]
+def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[str, ...]:
+    words = [*(change.value for change in Change), NEWLY_FAILING]
     chosen = [reader.choice(item, where, words) for item, where in reader.items(node, path)]
-    return tuple(Change(word) for word in chosen if word)
+    return tuple(word for word in chosen if word)
 
 
 def _settle(reader: Reader, node: Node, path: str, _names: Names) -> float | None:
@@ -480,7 +518,7 @@ def _field(reader: Reader, key: str, node: Node, path: str) -> Any:
         return reader.choice(node, path, [str(word) for word in keys.EVENT_WORDS[key]])
     if key in keys.EVENT_FLAGS:
         return reader.flag(node, path)
-    if key == "labels":
+    if key in keys.EVENT_LISTS:
         return [text for _, _, text in reader.texts(node, path)]
     if key not in keys.EVENT_NUMBERS:
         return reader.text(node, path)

@@ -39,9 +39,10 @@ def views(kinds: Iterable[Kind] = Kind) -> Iterator[View]:
             yield full(kind, status, change)
             yield View(event=Event(source="github", type="github", kind=kind, status=status, change=change), now=NOW)
         yield full(kind, Status.RUNNING, None, live=True)
+        yield full(kind, Status.SUCCESS, Change.FIXED, flaky=True)
 
 
-def full(kind: Kind, status: Status, change: Change | None, *, live: bool = False) -> View:
+def full(kind: Kind, status: Status, change: Change | None, *, live: bool = False, flaky: bool = False) -> View:
     """Return a view in which every field is known."""
     if kind is Kind.DIGEST:
         return View(event=_digest_event(status, change), rule="what happened today", now=NOW)
@@ -92,6 +93,9 @@ def full(kind: Kind, status: Status, change: Change | None, *, live: bool = Fals
         failing_since=NOW - timedelta(hours=2) if change else None,
         failures=3 if change else 0,
         overtaken_by="#42 success",
+        newly_failing=("test",) if change and status.unsuccessful else (),
+        flaky=flaky,
+        flaky_tasks=("lint",) if flaky else (),
     )
     return View(event=event, tasks=tasks, rule="main is broken", now=NOW, live=live)
 

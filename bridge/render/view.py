@@ -18,10 +18,10 @@ from jinja2.runtime import Context
 from msgspec.structs import asdict
 
 from bridge.codec import web_url
-from bridge.event import Change, Data, Digest, Event, Kind, RunRef, Status, Task
+from bridge.event import TASK_NAME, Change, Data, Digest, Event, Kind, RunRef, Status, Task
 from bridge.render.foreign import Foreign, foreign, reveal, tidy
 from bridge.render.forge import branch_url, commit_url, pull_request_name, pull_request_url
-from bridge.units import span
+from bridge.units import ordinal, span
 
 MAX_MANY = 500  # tasks, labels, facts
 
@@ -129,6 +129,7 @@ def context(view: View) -> dict[str, Any]:
         "tasks": tasks,
         "failed": tuple(task for task in tasks if task.status.unsuccessful),
         "finished": tuple(task for task in tasks if task.status.finished),
+        "failing_still": _fit(_failing_still(view), "task"),
         "number": event.run.number if event.run else None,
         "attempt": event.run.attempt if event.run else None,
         "rule": foreign(tidy(view.rule, _LIMIT)),
@@ -148,6 +149,15 @@ def _event(said: Event) -> Event:
     """Return another event that the message speaks of, as a template sees it."""
     event = said.with_(**_fits(said.with_(facts=(), tasks=())) | {"facts": (), "tasks": ()})
     return event.with_(run=event.run or _NO_RUN, task=event.task or _NO_TASK)
+
+
+def _failing_still(view: View) -> tuple[str, ...]:
+    """Return the tasks that failed in the result before, too, where others are new: who is not to blame for these."""
+    event = view.event
+    if event.change is not Change.STILL_FAILING or not event.newly_failing:
+        return ()
+    failed = (task for task in view.tasks or event.tasks if task.status.unsuccessful and not task.allowed)
+    return tuple(dict.fromkeys(task.name for task in failed if task.name[:TASK_NAME] not in event.newly_failing))
 
 
 def _foreign_url(address: str | None) -> Foreign | None:
@@ -227,8 +237,7 @@ def _ordinal(value: Any) -> str:
     """1st, 2nd, 3rd, 4th."""
     if not isinstance(value, int):
         return ""
-    ending = "th" if value % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
-    return f"{value}{ending}"
+    return ordinal(value)
 
 
 def _tojson(value: Any) -> str:

@@ -189,6 +189,7 @@ def _task(
         duration=(seconds(duration) or between(started, finished)) if ours.finished else None,
         changed_at=finished or started or created,
         note=_note(ours, status, reason, allowed),
+        allowed=ours.unsuccessful and allowed is True,
     )
 
 

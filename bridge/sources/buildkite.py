@@ -344,6 +344,7 @@ def _task(job: Any, page: str | None) -> Task:
         duration=values.between(started, finished),
         changed_at=finished or started or waited or created,
         note=_note(job, status),
+        allowed=status.unsuccessful and inside(job, "soft_failed") is True,
     )
 
 

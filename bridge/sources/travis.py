@@ -313,6 +313,7 @@ def _task(job: Any, site: str) -> Task:
         duration=values.between(started, finished),
         changed_at=finished or started,
         note="allowed to fail" if allowed else _odd(inside(job, "state")),
+        allowed=allowed,
     )
 
 

@@ -106,6 +106,14 @@ def test_what_is_doubtful_is_a_warning(lines, text, told):
             "    to: team\n    match: {if: 9**9**9**9 > 1}\n",
             "9:17: rules.1.match.if: calls and ** are not for conditions",
         ),
+        ("    to: team\n    after: 3\n", "9:12: rules.1.after: write how many in a row: {failures: 3}"),
+        ("    to: team\n    after: {failures: 1}\n", "9:23: rules.1.after.failures: write a number from 2 to 1,000"),
+        ("    to: team\n    after: {failures: true}\n", "9:23: rules.1.after.failures: write a number from 2 to 1,000"),
+        (
+            "    to: team\n    flaky: ignored\n",
+            "9:12: rules.1.flaky: 'ignored' is none of tell, ignore, did you mean 'ig",
+        ),
+        ("    to: team\n    mention_when: newly\n", "9:19: rules.1.mention_when: 'newly' is none of broken, still_f"),
         ("    to: team\n    hours: {days: mon-fri}\n", "9:5: rules.1.hours: not yet: this version has no `hours`"),
     ],
 )
@@ -131,3 +139,25 @@ def test_several_destinations_need_rules(lines):
     told = f"config.yaml:1:1: rules: write rules: which of a, b is told of what? for example `{example}`"
     assert lines(text) == [told]
     assert not lines(f"{text}\nrules:\n  {example}\n  - {{name: b, to: b}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("    to: team\n", True),
+        ("    to: team\n    match: {change: [broken, fixed]}\n", True),
+        ("    to: team\n    match: {kind: pipeline, status: failure}\n", True),
+        ("    to: bot\n    live: true\n", False),
+        ("    to: [{destination: bot, live: true}, team]\n", True),
+        ("    to: team\n    match: {change: fixed}\n", False),
+        ("    to: team\n    match: {kind: task}\n", False),
+        ("    to: team\n    match: {flaky: true}\n", False),
+    ],
+)
+def test_a_rule_that_would_tell_half_of_what_is_flaky_is_warned_about(rule, text, warned):
+    found = rule(f"    flaky: ignore\n{text}")
+    assert [one.partition(", and that")[0] for one in found] == [
+        "config.yaml:8:12: rules.1.flaky: warning: "
+        "the failure is told before anybody knows that it passes when run again"
+    ] * warned
+    assert rule(f"    flaky: tell\n{text}") == []
