@@ -84,6 +84,48 @@ def test_living_message_shows_tasks_and_progress() -> None:
     assert "🟢 t0  🔴 t1  🔵 t2  ⚪ t3" in body
 
 
+def words(seen: View, template: str = "run") -> str:
+    return console.text(SHIPPED.render(template, seen, "console"), colour=False)
+
+
+def test_what_is_new_stands_beside_what_failed_before() -> None:
+    seen = full(Kind.PIPELINE, Status.FAILURE, Change.STILL_FAILING)
+    names = [f"{'x' * 120} {number}" for number in range(2)]
+    tasks = tuple(Task(id=name, name=name, status=Status.FAILURE) for name in ("test (3.12)", "lint", *names))
+    told = replace(seen, event=seen.event.with_(newly_failing=("test (3.12)", names[0][:100])), tasks=tasks)
+    text = words(told)
+    assert f"New: test (3.12), {names[0][:100]}\n" in text
+    assert "Still failing: lint\n" in text
+    assert "Still failing" not in words(BROKEN), "all that broke is new"
+
+
+def test_many_new_failures_are_cut_sensibly() -> None:
+    seen = full(Kind.PIPELINE, Status.FAILURE, Change.STILL_FAILING)
+    many = seen.event.with_(newly_failing=tuple(f"test {number}" for number in range(40)))
+    text = words(replace(seen, event=many))
+    assert "New: test 0, test 1, test 2, test 3, test 4, test 5 and 34 more\n" in text
+
+
+def test_what_passed_when_it_was_run_again_is_said_to_be_flaky() -> None:
+    text = words(full(Kind.PIPELINE, Status.SUCCESS, Change.FIXED, flaky=True))
+    assert "CI is fixed on #12, it passed when run again (flaky)" in text
+    assert "Failed before: lint\n" in text
+
+
+def test_a_task_that_fails_anew_says_so() -> None:
+    broken = full(Kind.TASK, Status.FAILURE, None)
+    assert "newly failing" not in words(broken, "task")
+    new = replace(broken, event=broken.event.with_(newly_failing=("lint",)))
+    assert "newly failing" in words(new, "task")
+
+
+def test_what_is_fixed_broke_before() -> None:
+    seen = full(Kind.PIPELINE, Status.SUCCESS, Change.FIXED)
+    assert "broke 2 h ago" in words(seen)
+    quick = replace(seen, event=seen.event.with_(failing_since=seen.now))
+    assert "broke just before" in words(quick)
+
+
 def test_many_failed_tasks_are_named_up_to_eight() -> None:
     tasks = tuple(Task(id=str(number), name=f"t{number}", status=Status.FAILURE) for number in range(20))
     body = SHIPPED.render("run", replace(BROKEN, tasks=tasks), "slack").body
