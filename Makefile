@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYNAPSE := .venv-synapse
+GOOGLE_CHAT := .venv-google-chat
 UV := $(shell command -v uv 2>/dev/null)
 PORT ?= 8080
 
@@ -47,7 +48,12 @@ $(SYNAPSE)/.made: tests/synapse-requirements.txt
 	@rm -rf $(SYNAPSE) && $(PYTHON) -m venv $(SYNAPSE)
 	@$(SYNAPSE)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $< && touch $@ || echo "no Synapse here: its tests are skipped"
 
-slow: $(VENV)/.dev $(SYNAPSE)/.made ## the suites marked slow: crash, wheel, long fuzzing, a real Matrix homeserver
+# Google's own definition of a message, in an environment of its own: it brings gRPC.
+$(GOOGLE_CHAT)/.made: tests/google-chat-requirements.txt
+	@rm -rf $(GOOGLE_CHAT) && $(PYTHON) -m venv $(GOOGLE_CHAT)
+	@$(GOOGLE_CHAT)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $< && touch $@ || { rm -rf $(GOOGLE_CHAT); echo "no google-apps-chat here: its tests are skipped"; }
+
+slow: $(VENV)/.dev $(SYNAPSE)/.made $(GOOGLE_CHAT)/.made ## the suites marked slow: crash, wheel, long fuzzing, real Synapse
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.dev ## format, lint, strict types, the import contract
@@ -71,7 +77,8 @@ lock: ## new lock files from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt pyproject.toml
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -c requirements.txt --group dev -o requirements-dev.txt pyproject.toml
 	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: $(UPGRADE) -o tests/synapse-requirements.txt tests/synapse-requirements.in
+	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --only-binary :all: $(UPGRADE) -o tests/google-chat-requirements.txt tests/google-chat-requirements.in
 	@$(BIN)/python tools/lock.py stamp
 
 clean: ## everything that was made
-	rm -rf $(VENV) $(SYNAPSE) .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(SYNAPSE) $(GOOGLE_CHAT) .mypy_cache .ruff_cache .hypothesis dist

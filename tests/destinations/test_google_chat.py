@@ -25,7 +25,7 @@ from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Q
 from bridge.units import Rate
 from tests.fakes.base import Fault, accepted_then_connection_lost, redirect, status
 from tests.fakes.google_chat import KEY, PATH, TOKEN, FakeGoogleChat, error
-from tests.fakes.google_chat_validator import buttons, check, published, texts
+from tests.fakes.google_chat_validator import buttons, check, texts
 
 GOOD = f"https://chat.googleapis.com{PATH}?key={KEY}&token={TOKEN}"
 OPTIONS = google_chat.Options.model_validate({"url": GOOD})
@@ -45,12 +45,6 @@ def told(*blocks: Any) -> str:
 
 
 # -- the card
-
-
-@pytest.mark.skipif(not published(), reason="google-apps-chat is not installed")
-def test_google_s_own_definition_is_asked() -> None:
-    with pytest.raises(Exception, match="fallbackText"):
-        check({**built(MESSAGE), "fallbackText": 7})
 
 
 def test_mentions_are_all_that_stands_in_the_text() -> None:
