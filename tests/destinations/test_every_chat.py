@@ -455,3 +455,13 @@ async def test_an_answer_to_a_thread_that_is_gone_is_said_in_the_channel(chat: C
         (posted,) = fakes["builds"].messages.values()
         assert (second.state, posted.thread) == ("done", None)
         assert outcomes(second) == ["gone", "delivered"]
+
+
+@pytest.mark.parametrize("chat", [one for one in CHATS if "*" not in one.lacks], ids=lambda chat: chat.name)
+async def test_a_replay_of_what_was_delivered_is_posted_again(chat: Chat, tmp_path: Path) -> None:
+    async with working(tmp_path, chat, "builds") as (work, fakes):
+        await accept(work, MARKS[0])
+        done = [one.id for one in await work.drained()]
+        await work.store.replay(done, work.clock.now())
+        await work.drained()
+        assert shown(fakes["builds"], MARKS[0]) == 2
