@@ -328,9 +328,9 @@ def _check_goal(
 
     if goal.template is not None and not _has(names.templates, goal.template, place.type):
         reader.error(*told("template"), f"no template '{short(goal.template)}'{_near_template(goal.template, names)}")
-    if goal.channel is not None and place.config is not None and not _takes_channel(place):
-        what = f"'{goal.destination}' always posts to its own channel"
-        reader.error(*told("channel"), f"{what}, only a destination with `token` and `channel` can choose")
+    wrong = place.config.options.refuses(goal.channel) if goal.channel is not None and place.config else None
+    if wrong:
+        reader.error(*told("channel"), f"'{goal.destination}' {wrong}")
     for person in goal.mention:
         chat = DESTINATIONS[place.type].PERSON
         known = names.people.get(person)
@@ -348,11 +348,6 @@ def _near_template(name: str, names: Names) -> str:
     if bare in known and bare != name:
         return f", write '{bare}'"
     return near(bare, known) or f": there is no templates/{short(bare)}.md.j2"
-
-
-def _takes_channel(place: Named) -> bool:
-    options = place.config and place.config.options
-    return hasattr(options, "channel") and getattr(options, "url", None) is None
 
 
 def _said(reader: Reader, key: str, node: Node, path: str, names: Names) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -39,6 +40,10 @@ class DestinationOptions(BaseModel):
         description="A request that may or may not have arrived: send it again (perhaps twice) or not (perhaps never).",
     )
 
+    def refuses(self, channel: str) -> str | None:
+        """Return why a rule cannot send to `channel` through this destination, None when it can."""
+        return "always posts to its own channel, make a destination for the other one"
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -58,6 +63,15 @@ class Health:
 
     ok: bool | None
     text: str
+
+
+def refusal(check: Callable[[str], object], value: str) -> str | None:
+    """Return what `check` says against `value`, None when it takes it."""
+    try:
+        check(value)
+    except ValueError as error:
+        return f"takes no such channel: {error}"
+    return None
 
 
 def secret_of(value: SecretStr | None) -> str:

@@ -32,6 +32,9 @@ _RESET = "\033[0m"
 class Options(DestinationOptions):
     """Nothing to set."""
 
+    def refuses(self, channel: str) -> None:
+        """Any name is printed."""
+
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
     """Return the message as JSON: what `--json` shows."""

@@ -30,7 +30,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bridge.destinations import _email_body
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback, refusal
 from bridge.errors import Dead, DeliveryError, RateLimited, Rejected, Transient, Unsure
 from bridge.fold import run_key
 from bridge.message import Message
@@ -130,6 +130,9 @@ class Options(DestinationOptions):
     to: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_recipients)] = Field(
         description="Who gets each mail: an address, or a list."
     )
+
+    def refuses(self, channel: str) -> str | None:
+        return refusal(lambda value: _recipients(_listed(value)), channel)
 
 
 # -- the mail

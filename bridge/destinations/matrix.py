@@ -25,7 +25,7 @@ from bridge import __version__
 from bridge.codec import web_url
 from bridge.destinations import _matrix_html
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback, refusal
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -82,6 +82,9 @@ class Options(DestinationOptions):
     room: Annotated[str, AfterValidator(_room)] = Field(
         description="The room's id, `!abc:example.org`, or its address, `#builds:example.org`."
     )
+
+    def refuses(self, channel: str) -> str | None:
+        return refusal(_room, channel)
 
 
 def payload(message: Message, options: Options) -> dict[str, Any]:

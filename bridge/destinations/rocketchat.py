@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from bridge import codec
 from bridge.destinations import _rocketchat_text
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, secret_of
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, refusal, secret_of
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -92,6 +92,11 @@ class Options(DestinationOptions):
         elif (self.channel or "").startswith("@"):
             raise ValueError('a bot posts to rooms, not to people: write a room\'s name, "#builds", or its id')
         return self
+
+    def refuses(self, channel: str) -> str | None:
+        if self.token and channel.startswith("@"):
+            return "posts to rooms, not to people"
+        return refusal(_channel, channel)
 
 
 def _check_webhook(url: str) -> None:

@@ -76,6 +76,10 @@ class Options(DestinationOptions):
             raise ValueError("the token has spaces or letters that no token has, copy it again")
         return self
 
+    def refuses(self, channel: str) -> str | None:
+        own = "always posts to its own channel, only a destination with `token` and `channel` can choose"
+        return own if self.url else None
+
 
 def _check_webhook(url: str, channel: str | None) -> None:
     if not web_url(url):

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge.codec import web_url
 from bridge.destinations import _telegram_html
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, refusal
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -60,6 +60,12 @@ def _topic(value: str | None) -> str | None:
     return value
 
 
+def _place(channel: str) -> tuple[str, str | None]:
+    """Return the chat and the topic that a rule names: ``-1001234567890``, ``@acme_releases/45``. Raises ValueError."""
+    chat, _, topic = channel.partition("/")
+    return _chat(chat), _topic(topic) if topic or "/" in channel else None
+
+
 def _api_address(value: str) -> str:
     if not web_url(value) or "?" in value:
         raise ValueError("api_url is no address, leave it out for https://api.telegram.org")
@@ -79,6 +85,9 @@ class Options(DestinationOptions):
     api_url: Annotated[str, AfterValidator(_api_address)] = Field(
         "https://api.telegram.org", description="Another Bot API server, for one's own and for tests."
     )
+
+    def refuses(self, channel: str) -> str | None:
+        return refusal(_place, channel)
 
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
@@ -205,7 +214,7 @@ class Bot:
         self._numbers: dict[str, str] = {}  # of groups that became supergroups
 
     def buckets(self, *, edit: bool, channel: str | None) -> tuple[Bucket, ...]:
-        chat = channel or self._options.chat
+        chat = (channel or self._options.chat).partition("/")[0]
         usual = PERSONAL if chat[:1].isdigit() else GROUP
         return (
             Bucket(f"{self._key}:{chat}", self._options.rate or usual, burst=2),
@@ -215,8 +224,7 @@ class Bot:
     async def send(
         self, message: Message, *, channel: str | None, thread: Receipt | None, key: str | None = None
     ) -> Receipt:
-        chat = channel or self._options.chat
-        topic = self._options.topic if channel in (None, self._options.chat) else None
+        chat, topic = self._where(channel)
         body = payload(message, self._options)
         if topic:
             body["message_thread_id"] = int(topic)
@@ -228,6 +236,15 @@ class Bot:
         if not isinstance(number, int) or isinstance(number, bool):
             raise Unsure("the answer does not say where the message is, it may have arrived")
         return {"chat": self._numbers.get(chat, chat), "id": str(number)}
+
+    def _where(self, channel: str | None) -> tuple[str, str | None]:
+        """Return the chat and the topic; another chat has other topics."""
+        if channel in (None, self._options.chat):
+            return self._options.chat, self._options.topic
+        try:
+            return _place(channel)
+        except ValueError:
+            raise Dead(f"telegram has no such chat as the rule's channel {channel[:80]}") from None
 
     async def edit(self, message: Message, receipt: Receipt) -> Receipt:
         chat = receipt.get("chat", "")

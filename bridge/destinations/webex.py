@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from bridge.codec import web_url
 from bridge.destinations import _webex_markdown
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, is_loopback, refusal
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -69,6 +69,9 @@ class Options(DestinationOptions):
     api_url: Annotated[str, AfterValidator(_api_address)] = Field(
         "https://webexapis.com/v1", description="Another address of Webex's API, for FedRAMP, tests and proxies."
     )
+
+    def refuses(self, channel: str) -> str | None:
+        return refusal(_room, channel)
 
 
 def payload(message: Message, options: Options) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from bridge import __version__
 from bridge.codec import web_url
 from bridge.destinations import _zulip_markdown, _zulip_topic
 from bridge.destinations._http import ask, header, judge_status, retry_after
-from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest
+from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, refusal
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Message
 from bridge.units import Rate
@@ -80,6 +80,9 @@ class Options(DestinationOptions):
         None,
         description="The topic, a Jinja template; default: the repository with its pull request, branch or tag.",
     )
+
+    def refuses(self, channel: str) -> str | None:
+        return refusal(_channel, channel)
 
 
 def payload(message: Message, options: Options) -> dict[str, Any]:

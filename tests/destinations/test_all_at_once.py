@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from bridge.destinations import DESTINATIONS
-from tests.destinations.chats import CHATS
+from tests.destinations.chats import CHATS, Chat
 from tests.fakes.base import slow
 from tests.running import github_run, post, serving, until, write_config
 
@@ -76,3 +76,31 @@ async def test_every_destination_is_told_once_and_none_waits_for_one_that_hangs(
 
 def test_every_kind_of_destination_is_in_the_rule(fakes: dict[str, Any]) -> None:
     assert {chat.type for chat in CHATS if chat.name in fakes} | {"console"} == set(DESTINATIONS)
+
+
+# -- another channel, named by a rule
+
+OTHER = {
+    "console": "#x",
+    "email": "a@example.com, b@example.com",
+    "matrix": "#other:example.org",
+    "mattermost": "acme/other",
+    "mattermost-webhook": "other",
+    "rocketchat": "#other",
+    "rocketchat-webhook": "@octocat",
+    "slack": "#other",
+    "telegram": "-1001234567890/45",
+    "webex": "Y2lzY29zcGFyazovL3VzL1JPT00vb3RoZXI",
+    "zulip": "#other",
+}
+
+
+@pytest.mark.parametrize("chat", CHATS, ids=lambda chat: chat.name)
+def test_a_rule_names_another_channel_where_there_can_be_one(chat: Chat) -> None:
+    refused = chat.made(chat.fake()).refuses(OTHER.get(chat.name, "#other"))
+    assert (refused is None) == (chat.name in OTHER), refused
+
+
+@pytest.mark.parametrize("chat", [one for one in CHATS if one.name in OTHER and one.type not in ("console", "slack")])
+def test_what_is_no_channel_is_refused_when_the_configuration_is_read(chat: Chat) -> None:
+    assert chat.made(chat.fake()).refuses("no channel/at all" + "x" * 80)

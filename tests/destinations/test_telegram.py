@@ -96,6 +96,19 @@ async def test_a_topic_is_named_in_its_own_chat_alone(fake: FakeTelegram, sessio
     assert [call.body.get("message_thread_id") for call in fake.calls] == [7, None]
 
 
+async def test_a_rule_names_a_topic_with_its_channel(fake: FakeTelegram, session: aiohttp.ClientSession) -> None:
+    fake.topics |= {7, 45}
+    bot = made(fake, session, topic="7")
+    chat = fake.options["chat"]
+    await bot.send(MESSAGE, channel=f"{chat}/45", thread=None)
+    assert [call.body.get("message_thread_id") for call in fake.calls] == [45]
+    assert [call.body["chat_id"] for call in fake.calls] == [chat]
+    assert bot.buckets(edit=False, channel=f"{chat}/45") == bot.buckets(edit=False, channel=None), "one chat, one limit"
+    for odd in (f"{chat}/", f"{chat}/x", "/45", f"{chat}/4/5"):
+        with pytest.raises(Dead, match="no such chat"):
+            await bot.send(MESSAGE, channel=odd, thread=None)
+
+
 async def test_a_topic_that_is_not_there_is_dead(fake: FakeTelegram, session: aiohttp.ClientSession) -> None:
     with pytest.raises(Dead, match="look at topic"):
         await post(made(fake, session, topic="8"))
