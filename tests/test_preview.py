@@ -67,7 +67,7 @@ def test_title_calls_links_and_form_are_seen(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("chat", CHATTED, ids=lambda chat: chat.name)
-@given(value=st.sampled_from(HOSTILE) | st.text(max_size=60), kind=st.sampled_from(Kind))
+@given(value=st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=60), kind=st.sampled_from(Kind))
 @settings(max_examples=30, deadline=None, database=None)
 def test_any_message_is_read_and_drives_no_terminal(chat: Chat, value: str, kind: Kind) -> None:
     message = RENDERER.render("run" if kind is Kind.PIPELINE else kind.value, view(kind, Status.FAILURE, value), "")
