@@ -34,7 +34,7 @@ from bridge.errors import (
 from bridge.event import Event, Run
 from bridge.fold import fill, newest_task
 from bridge.lookups import LOOKUPS, LookupModule
-from bridge.message import Message
+from bridge.message import COLLECTED, Message
 from bridge.mute import Mutes, why
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
@@ -744,7 +744,7 @@ class Courier:
             mentions=mentions(_named(claimed), event, self._people(), DESTINATIONS[self._integration].PERSON),
             now=self._now(),
             live=target.live,
-            together=together if len(together) > 1 else (),
+            together=together if len(together) > 1 or target.template == COLLECTED else (),
         )
 
 

@@ -387,6 +387,11 @@ class Target(Data, frozen=True):
         return f"{self.destination}|{self.channel or ''}|{self.template}{'|reply' if self.reply else ''}"
 
     @property
+    def patience(self) -> tuple[float, float]:
+        """How long it waits, to be compared with another's."""
+        return self.until.timestamp() if self.until is not None else 0.0, self.wait
+
+    @property
     def gathers(self) -> bool:
         """A living message shows the newest state anyway: it gathers nothing."""
         return self.gather and not self.live

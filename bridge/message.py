@@ -15,6 +15,9 @@ from bridge.event import Change, Event, Kind, Status
 DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kind in Kind}
 """The template of an event whose rule names none, by the event's kind."""
 
+COLLECTED = "collected"
+"""The template of what was collected out of hours."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -119,14 +119,15 @@ def _follow(
             target = target.with_(mention=())
             answered = True
             following[key] = opened.with_(answered=True)
-        # An edit makes no noise: it waits for nothing that the first message did not wait for, and in the same lane.
+        # An edit makes no noise: it waits no longer than the first message, and in the same lane.
+        sooner = min(opened, target, key=lambda one: one.patience)
         targets[key] = target.with_(
             thread=thread,
             answered=answered,
-            wait=opened.wait,
-            until=opened.until,
-            queue=opened.queue,
-            why=opened.why,
+            wait=sooner.wait,
+            until=sooner.until,
+            queue=sooner.queue,
+            why=sooner.why,
         )
     return targets, run.with_(following=tuple(following.values()))
 

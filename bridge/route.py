@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -18,14 +18,13 @@ from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge.event import FINISHED, NEWLY_FAILING, UNSUCCESSFUL, Change, Event, Kind, Run, Status, Target
-from bridge.message import DEFAULT_TEMPLATE
+from bridge.hours import Hours
+from bridge.message import COLLECTED, DEFAULT_TEMPLATE
 from bridge.schedule import Schedule
 from bridge.units import ordinal, span
 
 HEARD_UNASKED = frozenset({Kind.PIPELINE, Kind.DEPLOYMENT, Kind.RELEASE, Kind.ALERT})
 """What a rule without `kind` hears: a run speaks for its tasks; pushes and the like are heard when named."""
-
-_NEVER_HELD = datetime.min.replace(tzinfo=UTC)
 
 STATUS_GROUPS = {"finished": FINISHED, "unsuccessful": UNSUCCESSFUL}
 
@@ -374,6 +373,7 @@ class Rule:
     tells_empty: bool = False  # with digest: also when there is nothing to tell
     after: int = 1  # the failure in a row with which a row begins
     ignores_flaky: bool = False  # what passes when it is run again was never broken
+    hours: Hours | None = None
 
     @cached_property
     def names_kind(self) -> bool:
@@ -524,6 +524,9 @@ def hears(rule: Rule, event: Event) -> Verdict:
             return Verdict(rule.name, False, f"if: {rule.expression.text}", why or repr(value))
     if event.change is not None and seen.change is None:
         return Verdict(rule.name, False, _after(rule), f"the {ordinal(event.failures)}")
+    at = event.received_at
+    if rule.hours is not None and rule.hours.outside == "drop" and at is not None and not rule.hours.holds(at):
+        return Verdict(rule.name, False, str(rule.hours), rule.hours.said(at))
     return Verdict(rule.name, True)
 
 
@@ -604,7 +607,7 @@ def route(rules: Sequence[Rule], event: Event) -> Routing:
         if not verdict.matched:
             continue
         for goal in rule.to:
-            _owe(targets, _target(rule, goal, event))
+            _owe(targets, _held(rule, _target(rule, goal, event), event))
         if rule.stop:
             stopped = rule.name
     return Routing(tuple(verdicts), _named_once(targets.values()))
@@ -643,6 +646,29 @@ def _target(rule: Rule, goal: Goal, event: Event) -> Target:
     )
 
 
+def _held(rule: Rule, target: Target, event: Event) -> Target:
+    """Return the target as it is owed out of the hours of its rule: it waits until they begin, beside its run.
+
+    `digest`: with whatever else waits there for that moment, in one message, which names nobody.
+    """
+    hours, at = rule.hours, event.received_at
+    if hours is None or at is None or hours.holds(at):
+        return target
+    until = hours.begins(at)
+    if hours.outside == "hold":
+        return target.with_(until=until, queue="run:held", why=f"held until {hours.said(until)}")
+    return Target(
+        destination=target.destination,
+        template=COLLECTED,
+        channel=target.channel,
+        rules=target.rules,
+        until=until,
+        gather=True,
+        queue=f"all:collected {until:%Y-%m-%dT%H:%M}Z",
+        why=f"collected until {hours.said(until)}",
+    )
+
+
 def _owe(targets: dict[str, Target], new: Target) -> None:
     """Add a target; the same message asked for twice is one message, living if one of the rules wants it to live.
 
@@ -652,7 +678,7 @@ def _owe(targets: dict[str, Target], new: Target) -> None:
     if old is None:
         targets[new.key] = new
         return
-    sooner = min(old, new, key=lambda target: (target.until or _NEVER_HELD, target.wait))
+    sooner = min(old, new, key=lambda target: target.patience)
     targets[new.key] = sooner.with_(
         live=old.live or new.live,
         thread=old.thread or new.thread,

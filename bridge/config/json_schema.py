@@ -120,11 +120,13 @@ def _people() -> Schema:
 def _rule() -> Schema:
     goal: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}]}
     to: Schema = {"anyOf": [TEXT, {"$ref": "#/$defs/goal"}, {"type": "array", "items": goal, "minItems": 1}]}
-    return _closed(
-        keys.RULE,
-        required=("name", "to"),
-        own={"to": to, "match": {"$ref": "#/$defs/match"}, "digest": _closed(keys.DIGEST, required=("every",))},
-    )
+    own = {
+        "to": to,
+        "match": {"$ref": "#/$defs/match"},
+        "hours": _closed(keys.HOURS, required=("from", "to", "zone")),
+        "digest": _closed(keys.DIGEST, required=("every",)),
+    }
+    return _closed(keys.RULE, required=("name", "to"), own=own)
 
 
 def _expect() -> Schema:

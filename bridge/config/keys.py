@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.event import NEWLY_FAILING, Change, Status
+from bridge.hours import OUTSIDE
 from bridge.route import KEYS
 
 Schema = dict[str, Any]
@@ -33,6 +34,11 @@ DURATION: Schema = {
     "type": "string",
     "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|m|min|h|d|w)\s*)+$|\$\{",
     "examples": ["20s", "5m", "24h", "7d"],
+}
+CLOCK: Schema = {
+    "type": "string",
+    "pattern": r"^\s*([01]?\d|2[0-4]):[0-5]\d\s*$|\$\{",
+    "examples": ["08:00", "18:00"],
 }
 SIZE: Schema = {
     "anyOf": [
@@ -125,6 +131,7 @@ RULE: dict[str, Key] = {
         {"enum": ["tell", "ignore"], "default": "tell"},
         "`ignore`: what passes when the same commit is run again was not broken, and so is not fixed either.",
     ),
+    "hours": Key({}, "When the rule speaks: days and times of day in a zone, and what becomes of the rest."),
     "stop": Key({**FLAG, "default": False}, "`true`: no later rule sees an event that this one matched."),
     "digest": Key({}, "The rule speaks of no single event: at these times it tells one message about all it heard."),
 }
@@ -142,7 +149,20 @@ DIGEST: dict[str, Key] = {
 }
 """What `digest` of a rule takes."""
 
-RULES_LATER = frozenset({"hours", "repeat", "escalate"})
+HOURS: dict[str, Key] = {
+    "days": Key({**TEXTS, "default": "mon-sun"}, "The days on which the hours begin: `mon-fri`, or `mon, wed`."),
+    "from": Key(CLOCK, "When they begin, `08:00`."),
+    "to": Key(CLOCK, "When they end, `18:00`; before `from`, it is the next day."),
+    "zone": Key(TEXT, "The time zone, `Europe/Oslo`; it knows of summer time."),
+    "outside": Key(
+        {"enum": list(OUTSIDE), "default": "digest"},
+        "What becomes of what is wanted out of hours: `digest`, one message when they begin; `hold`, one by one then; "
+        "`drop`, nothing.",
+    ),
+}
+"""The keys under `hours` of a rule."""
+
+RULES_LATER = frozenset({"repeat", "escalate"})
 """Keys of a rule that the contract names or others have, and that are not there yet."""
 
 _MATCH_TEXTS = {

@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from bridge import hours
 from bridge.config import digests, keys
 from bridge.config.model import Person, SourceConfig, Step, TestCase
 from bridge.config.reader import Reader, near, short
@@ -22,6 +23,7 @@ from bridge.config.yaml import Entry, Node, Scalar, Sequence
 from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
 from bridge.event import NEWLY_FAILING, Change, Event, Kind, Status
+from bridge.hours import OUTSIDE, Hours, Outside
 from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
 from bridge.sources import SOURCES
 from bridge.units import parse_duration, span
@@ -122,6 +124,7 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         times, tells_empty = digests.digest(reader, entries["digest"], under(path, "digest"))
         digests.alone(reader, entries, path)
     goals = _goals(reader, entries, node, path, names)
+    open_at = _hours(reader, entries["hours"].node, under(path, "hours")) if "hours" in entries else None
     if not name or conditions is None:
         return None
     rule = Rule(
@@ -130,6 +133,7 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         expression=wanted,
         to=goals,
         stop=stop,
+        hours=open_at,
         digest=times,
         tells_empty=tells_empty,
         after=after,
@@ -169,6 +173,29 @@ def _warn_of_half_a_story(reader: Reader, rule: Rule, entries: dict[str, Entry],
             "add `settle: 10m`, longer than a run takes, or `live: true`"
         )
         reader.warn(entries["flaky"].node, under(path, "flaky"), text)
+
+
+def _hours(reader: Reader, node: Node, path: str) -> Hours | None:
+    entries = reader.known(reader.mapping(node, path), path, keys.HOURS)
+    for key, example in (("from", '"08:00"'), ("to", '"18:00"'), ("zone", "Europe/Oslo")):
+        if key not in entries:
+            reader.error(node, path, f"'{key}' is missing: write for example `{key}: {example}`")
+    times = {
+        key: reader.parsed(entries[key].node, under(path, key), hours.minutes)
+        for key in ("from", "to")
+        if key in entries
+    }
+    days: frozenset[int] = frozenset()
+    for item, where in reader.items(entries["days"].node, under(path, "days")) if "days" in entries else ():
+        days |= reader.parsed(item, where, hours.days) or frozenset()
+    zone = reader.parsed(entries["zone"].node, under(path, "zone"), hours.zone) if "zone" in entries else None
+    outside = (
+        reader.choice(entries["outside"].node, under(path, "outside"), OUTSIDE) if "outside" in entries else "digest"
+    )
+    start, end = times.get("from"), times.get("to")
+    if start is None or end is None or zone is None or outside is None:
+        return None
+    return Hours(days=days or hours.EVERY_DAY, start=start, end=end, zone=zone, outside=cast("Outside", outside))
 
 
 def _flag(reader: Reader, entries: Mapping[str, Entry], key: str, path: str) -> bool:

@@ -187,11 +187,11 @@ def plain(view: View) -> Message:
     """Return the shortest message that still tells what happened. Needs no template and never fails."""
     event = view.event
     title = Span(f"{emoji(event)} {_headline(event)}", bold=True, link=web_url(event.url))
-    text = tidy(event.title or "", 300)
+    text = tidy(event.title or "", 300) if len(view.together) < 2 else f"and {len(view.together) - 1} more"
     return Message(
         title=(title,),
         body=(Paragraph((Span(text),)),) if text else (),
-        buttons=_buttons(event),
+        buttons=() if view.together else _buttons(event),  # of many, which?
         mentions=view.mentions,
         status=event.status,
         change=event.change,

@@ -114,7 +114,10 @@ def test_what_is_doubtful_is_a_warning(lines, text, told):
             "9:12: rules.1.flaky: 'ignored' is none of tell, ignore, did you mean 'ig",
         ),
         ("    to: team\n    mention_when: newly\n", "9:19: rules.1.mention_when: 'newly' is none of broken, still_f"),
-        ("    to: team\n    hours: {days: mon-fri}\n", "9:5: rules.1.hours: not yet: this version has no `hours`"),
+        (
+            "    to: team\n    hours: {from: 8:00, to: 18:00, zone: Europe/Olso}\n",
+            "9:42: rules.1.hours.zone: there is no time zone 'Europe/Olso'",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_says_why(rule, text, told):
