@@ -23,7 +23,8 @@ from bridge.render.forge import pull_request_name
 BEFORE = timedelta(days=7)
 """What a period is compared with; what broke earlier, and had no result since, is not known as broken any more."""
 
-LINES = 32  # of a message, about: a chat that shows 4,000 characters shows them whole
+ROOM = 3_000  # characters for the repositories, with the addresses, that some chats count: no chat cuts this off
+SHOWN = 3  # troubles of one kind that a message names
 LISTED = 12  # troubles of one kind in one repository that are kept by name
 SLOWEST = 3
 FLAKIEST = 5
@@ -215,12 +216,20 @@ def _weight(one: Standing) -> tuple[int, int, int, int, str]:
 
 
 def _fitting(standings: Sequence[Standing]) -> list[Standing]:
-    """Return as many as there are lines for, at least one."""
-    left = LINES
+    """Return as many as there is room for, at least one."""
+    left = ROOM
     shown: list[Standing] = []
     for one in standings:
-        left -= 1 + sum(map(bool, (one.broke, one.still, one.fixed, one.flaky)))
+        left -= _room(one)
         if left < 0 and shown:
             break
         shown.append(one)
     return shown
+
+
+def _room(one: Standing) -> int:
+    """Return about how many characters a message needs for a repository."""
+    named = [*one.broke[:SHOWN], *one.still[:SHOWN], *one.fixed[:SHOWN], *one.slowest[:1]]
+    flaky = sum(len(task.name) + 12 for task in one.flaky)
+    places = [(one.repository, one.url), *((trouble.name[:50], trouble.url) for trouble in named)]
+    return 70 + flaky + sum(len(name) + len(url or "") + 25 for name, url in places)

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WORDS = {"day": "mon-sun", "weekday": "mon-fri", "week": "mon"}
+EVERY_DAY = frozenset(range(7))
+WORKDAYS = frozenset(range(5))
 _LOOK = 8  # days; the same weekday comes again within seven, and a zone may leave one out
 
 
@@ -22,13 +24,13 @@ _LOOK = 8  # days; the same weekday comes again within seven, and a zone may lea
 class Schedule:
     """`at` this time of the clocks of `zone`, on these `days` of the week: 0 is Monday."""
 
-    days: frozenset[int] = frozenset(range(7))
+    days: frozenset[int] = EVERY_DAY
     at: time = time(9)
     zone: str = "UTC"
 
     def __str__(self) -> str:
-        days = tuple(DAYS[day] for day in sorted(self.days))
-        word = {7: "day", 1: days[0]}.get(len(days), ", ".join(days))
+        names = (DAYS[day] for day in sorted(self.days))
+        word = {EVERY_DAY: "day", WORKDAYS: "weekday"}.get(self.days) or ", ".join(names)
         return f"every {word} at {self.at:%H:%M} ({self.zone})"
 
 

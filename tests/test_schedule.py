@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.schedule import Schedule, last_time, next_time, parse_clock, parse_days, parse_zone, time_before
-
-EVERY_DAY = frozenset(range(7))
+from bridge.schedule import (
+    EVERY_DAY,
+    WORKDAYS,
+    Schedule,
+    last_time,
+    next_time,
+    parse_clock,
+    parse_days,
+    parse_zone,
+    time_before,
+)
 
 
 def utc(text: str) -> datetime:
@@ -112,4 +120,5 @@ def test_what_is_no_zone_is_told(text: str) -> None:
 def test_a_schedule_says_when() -> None:
     assert str(oslo("09:00")) == "every day at 09:00 (Europe/Oslo)"
     assert str(oslo("17:30", frozenset({4, 0}))) == "every mon, fri at 17:30 (Europe/Oslo)"
+    assert str(oslo("17:30", WORKDAYS)) == "every weekday at 17:30 (Europe/Oslo)"
     assert str(oslo("17:30", frozenset({0}))) == "every mon at 17:30 (Europe/Oslo)"

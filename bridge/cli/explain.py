@@ -120,7 +120,7 @@ def explain(
     else:
         event, run = judged(_read(source_of(loaded, name), headers, what, as_json=as_json), _pairs(given))
     routing = route(loaded.rules, event)
-    shown = [(target, _rendered(loaded, event, run, target)) for target in routing.targets]
+    shown = [(target, rendered(loaded, event, run, target)) for target in routing.targets]
     muted = _muted(event, routing.targets)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, event, routing, shown, muted) | then, ensure_ascii=False))
@@ -220,7 +220,7 @@ def _before(key: str, given: Mapping[str, Any]) -> Track | None:
     return Track(key=key, results=(result,))
 
 
-def _rendered(config: Config, event: Event, run: Run | None, target: Target) -> Message:
+def rendered(config: Config, event: Event, run: Run | None, target: Target) -> Message:
     from bridge.deliver import mentions
     from bridge.destinations import DESTINATIONS
     from bridge.errors import TemplateError
@@ -280,7 +280,7 @@ def _print(
     shown: list[tuple[Target, Message]],
     muted: Mapping[str, str],
 ) -> None:
-    from bridge.cli.look import lines_of, one_line
+    from bridge.cli.look import lines_of
 
     click.echo("event")
     for line in lines_of(event, without=("id", "received_at")):
@@ -289,6 +289,13 @@ def _print(
     for verdict in routing.verdicts:
         click.echo(f"  {_says(verdict)}")
     click.echo("\nmessages" if shown else "\nno message would be sent")
+    print_messages(config, shown, muted)
+
+
+def print_messages(config: Config, shown: Sequence[tuple[Target, Message]], muted: Mapping[str, str]) -> None:
+    """Print each message once, below the places where it looks like this."""
+    from bridge.cli.look import one_line
+
     alike: dict[str, list[Target]] = {}
     for target, message in shown:
         alike.setdefault(_previewed(config, target, message), []).append(target)
