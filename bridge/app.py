@@ -205,7 +205,13 @@ class Bridge:
             app.router.add_post("/webhooks/{source}", receiver.handle)
             app.router.add_post("/webhooks/{source}/", receiver.handle)  # addresses are pasted with and without
             app.router.add_post("/webhooks/{source}/{token}", receiver.handle)  # for senders that can send nothing else
-        add_routes(app, self.feed, token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None, unlocked=self._unlocked)
+        add_routes(
+            app,
+            self.feed,
+            token=self._environ.get("BRIDGE_ADMIN_TOKEN") or None,
+            unlocked=self._unlocked,
+            mutes=lambda: store.mutes(self._now()),
+        )
         return app
 
     async def _ready(self, _request: web.Request) -> web.Response:

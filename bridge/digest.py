@@ -229,7 +229,7 @@ def _fitting(standings: Sequence[Standing]) -> list[Standing]:
 
 def _room(one: Standing) -> int:
     """Return about how many characters a message needs for a repository."""
-    named = [*one.broke[:SHOWN], *one.still[:SHOWN], *one.fixed[:SHOWN], *one.slowest[:1]]
+    named: list[Trouble | Slow] = [*one.broke[:SHOWN], *one.still[:SHOWN], *one.fixed[:SHOWN], *one.slowest[:1]]
     flaky = sum(len(task.name) + 12 for task in one.flaky)
     places = [(one.repository, one.url), *((trouble.name[:50], trouble.url) for trouble in named)]
     return 70 + flaky + sum(len(name) + len(url or "") + 25 for name, url in places)

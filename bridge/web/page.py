@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from bridge.codec import web_url
 from bridge.message import Bullets, Code, Heading, Message, Paragraph, Quote, Span, Spans, text_of
+from bridge.store.base import Mute
 from bridge.units import span as span_of
 from bridge.web.feed import Bubble
 
@@ -29,12 +30,14 @@ VERSION = hashlib.sha256(b"".join(STATIC.values())).hexdigest()[:12]
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
 
 
-def home(bubbles: Iterable[Bubble], now: datetime, *, title: str, logout: bool) -> str:
-    """Return the whole page, the newest bubble of each destination last."""
+def home(
+    bubbles: Iterable[Bubble], now: datetime, *, title: str, logout: bool, mutes: Sequence[Mute] | None = ()
+) -> str:
+    """Return the whole page, the newest bubble of each destination last. `mutes` None: they are not known now."""
     channels: dict[str, list[Bubble]] = {}
     for bubble in bubbles:
         channels.setdefault(channel(bubble), []).append(bubble)
-    return _render("home.html.j2", title=title, channels=channels, now=now, logout=logout)
+    return _render("home.html.j2", title=title, channels=channels, now=now, logout=logout, mutes=mutes)
 
 
 def update(bubble: Bubble, now: datetime) -> str:
@@ -57,6 +60,11 @@ def ago(then: datetime, now: datetime) -> str:
     seconds = int((now - then).total_seconds())
     unit = next((unit for unit in (86_400, 3_600, 60) if seconds >= unit), None)
     return f"{span_of(timedelta(seconds=seconds - seconds % unit))} ago" if unit else "just now"
+
+
+def until(mute: Mute, now: datetime) -> str:
+    """When a mute ends: ``until 2026-11-05 14:03 UTC, in 2 h``."""
+    return f"until {mute.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC, in {span_of(mute.until - now)}"
 
 
 def words(spans: Spans) -> Markup:
@@ -148,6 +156,7 @@ _environment.filters.update(
     digest=_digest,
     sign=_sign,
     state=_state,
+    until=until,
     words=words,
 )
 

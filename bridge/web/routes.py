@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 from aiohttp import ClientConnectionResetError, web
 from aiohttp_sse import EventSourceResponse, sse_response
 
+from bridge.errors import StoreUnavailable
+from bridge.store.base import Mute
 from bridge.web import login, page
 from bridge.web.feed import Bubble, Feed
 
 _FORM_LIMIT = 4_096
 _FORM_TIME = 10  # seconds
 _SEND_TIME = 5  # seconds for one bubble: a reader who takes longer is cut off, comes back and sees the newest state
+_MUTES_TIME = 3  # seconds
 _PING = 15  # seconds: platforms cut what is silent for 55
 
 _POLICY = "; ".join(
@@ -43,11 +47,26 @@ _HEADERS = {
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def add_routes(app: web.Application, feed: Feed, *, token: str | None, unlocked: bool, title: str = "bridge") -> None:
+Mutes = Callable[[], Awaitable[Sequence[Mute]]]
+
+
+async def _no_mutes() -> Sequence[Mute]:
+    return ()
+
+
+def add_routes(
+    app: web.Application,
+    feed: Feed,
+    *,
+    token: str | None,
+    unlocked: bool,
+    title: str = "bridge",
+    mutes: Mutes = _no_mutes,
+) -> None:
     """Serve the page. Without a token there is none, except when it is `unlocked` (a demo on loopback)."""
     if not token and not unlocked:
         return
-    routes = _Routes(feed, None if unlocked else token, title)
+    routes = _Routes(feed, None if unlocked else token, title, mutes)
     app.add_routes(
         [
             web.get("/", routes.home),
@@ -67,14 +86,21 @@ def add_routes(app: web.Application, feed: Feed, *, token: str | None, unlocked:
 class _Routes:
     """What answers, for one feed and one token (None: open to all)."""
 
-    def __init__(self, feed: Feed, token: str | None, title: str) -> None:
-        self._feed, self._token, self._title = feed, token, title
+    def __init__(self, feed: Feed, token: str | None, title: str, mutes: Mutes) -> None:
+        self._feed, self._token, self._title, self._mutes = feed, token, title, mutes
 
     async def home(self, request: web.Request) -> web.Response:
         if not self._may_see(request):
             return self._ask(wrong=False)
         logout = self._token is not None
-        return _html(page.home(self._feed.recent(), datetime.now(UTC), title=self._title, logout=logout))
+        mutes: Sequence[Mute] | None = None
+        try:
+            async with asyncio.timeout(_MUTES_TIME):
+                mutes = await self._mutes()
+        except (StoreUnavailable, TimeoutError):
+            pass  # the page says that they are not known
+        now = datetime.now(UTC)
+        return _html(page.home(self._feed.recent(), now, title=self._title, logout=logout, mutes=mutes))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         """Send every bubble of now, then each change, until the reader, the login or the server goes."""

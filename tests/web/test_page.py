@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bridge.message import Bullets, Button, Code, Paragraph, Span
+from bridge.store.base import Mute
 from bridge.web import page
 from bridge.web.feed import Bubble
 from tests.web.bubbles import AT, RUN, bubble, everywhere, message
@@ -53,6 +54,38 @@ class Seen(HTMLParser):
 
 def home(*bubbles: Bubble) -> str:
     return page.home(bubbles, AT, title="bridge", logout=True)
+
+
+# -- what is muted
+
+
+def mute(**words: str) -> Mute:
+    return Mute(since=AT, until=AT + timedelta(hours=2), id="m3", **words)
+
+
+def muted(*mutes: Mute) -> str:
+    return page.home([], AT, title="bridge", logout=True, mutes=mutes)
+
+
+def test_what_is_muted_stands_above_with_its_end_and_its_reason() -> None:
+    text = Seen(muted(mute(repository="acme/app", branch="main", reason="we move house"), mute())).text
+    assert "🔕 acme/app@main is muted until 2026-11-05 16:03 UTC, in 2 h: we move house m3" in text
+    assert "🔕 Everything is muted until" in text
+
+
+def test_where_nothing_is_muted_nothing_is_said_of_it() -> None:
+    assert "muted" not in Seen(muted()).text
+    assert "mutes" not in Seen(muted()).all("ul", "class")
+
+
+def test_mutes_that_cannot_be_read_are_not_called_none() -> None:
+    html = page.home([], AT, title="bridge", logout=True, mutes=None)
+    assert "What is muted is not known now" in Seen(html).text
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_the_words_of_a_mute_are_text_alone(value: str) -> None:
+    assert shape(muted(mute(rule=value, reason=value))) == shape(muted(mute(rule="x", reason="x")))
 
 
 def shape(html: str) -> list[tuple[str, tuple[str, ...]]]:

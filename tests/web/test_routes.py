@@ -14,6 +14,8 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from bridge.errors import StoreUnavailable
+from bridge.store.base import Mute
 from bridge.web import Feed, add_routes, login
 from tests.web.bubbles import AT, bubble, message
 
@@ -29,9 +31,11 @@ class Server(TestServer):
 
 
 @asynccontextmanager
-async def serving(feed: Feed, *, token: str | None = TOKEN, unlocked: bool = False) -> AsyncIterator[Client]:
+async def serving(
+    feed: Feed, *, token: str | None = TOKEN, unlocked: bool = False, **more: Any
+) -> AsyncIterator[Client]:
     app = web.Application()
-    add_routes(app, feed, token=token, unlocked=unlocked)
+    add_routes(app, feed, token=token, unlocked=unlocked, **more)
     async with TestClient(Server(app)) as client:
         yield client
 
@@ -283,3 +287,30 @@ async def test_a_stream_does_not_outlive_its_login(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("bridge.web.login.LIFETIME", timedelta(0))
         feed.publish(bubble())
         assert await next_event(stream) == ""
+
+
+# -- what is muted
+
+
+async def test_what_is_muted_is_asked_when_the_page_is_loaded_and_only_by_who_may_see_it() -> None:
+    asked = 0
+
+    async def mutes() -> list[Mute]:
+        nonlocal asked
+        asked += 1
+        return [Mute(rule="red", since=AT, until=AT, id="m1")]
+
+    async with serving(Feed(), mutes=mutes) as client:
+        assert "<strong>red" not in await (await client.get("/")).text()
+        assert asked == 0
+        answer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert "<strong>red</strong> is muted" in await answer.text()
+
+
+async def test_a_database_that_is_away_takes_no_page_away() -> None:
+    async def away() -> list[Mute]:
+        raise StoreUnavailable("the disk is full")
+
+    async with serving(Feed(), unlocked=True, mutes=away) as client:
+        answer = await client.get("/")
+        assert (answer.status, "is not known now" in await answer.text()) == (200, True)
