@@ -103,6 +103,10 @@ class Summary:
                 began = at if event.change is Change.BROKEN else event.failing_since or at
                 track = known.tracks[key] = _Track("", None, began, event.failing_since, 0)
             track.name, track.url, track.failures = named(event), event.url, event.failures
+        elif event.flaky:  # it was never broken: the same commit passed when it was run again
+            known.tracks.pop(key, None)
+            if at >= self.since:
+                known.flaky.update(event.flaky_tasks or (named(event),))
         elif event.change is Change.FIXED and at >= self.since:
             fixed_at = event.finished_at or at
             known.tracks[key] = _Track(named(event), event.url, at, event.failing_since, event.failures, fixed_at)
@@ -112,7 +116,7 @@ class Summary:
     def digest(self) -> Digest:
         """Return what is to be told."""
         standings = [_standing(known, self.since) for known in self._repositories.values()]
-        heard = [one for one in standings if one.pulse.runs or one.broken or one.fixed]
+        heard = [one for one in standings if one.pulse.runs or one.broken]
         shown = _fitting(sorted(heard, key=_weight))
         counts = self._repositories.values()
         return Digest(

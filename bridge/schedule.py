@@ -87,12 +87,3 @@ def parse_clock(text: str) -> time:
     if not found:
         raise ValueError(f"'{text}' is no time of day, write for example 09:00")
     return time(int(found[1]), int(found[2]))
-
-
-def parse_zone(text: str) -> str:
-    """Return the name of a zone that this machine knows; raise ValueError in words."""
-    try:
-        ZoneInfo(text)
-    except (KeyError, ValueError, OSError) as error:  # not there; a path; a folder of zones, not one
-        raise ValueError(f"no time zone '{text}', write for example Europe/Oslo or UTC") from error
-    return text

@@ -32,12 +32,12 @@ class Past:
         self._number += 1
         at = SINCE + timedelta(hours=hours)
         words = {"repository": "acme/app", "branch": "main", "pipeline": "CI", "kind": Kind.PIPELINE} | said
-        number = words.pop("number", self._number)
+        number, attempt = words.pop("number", self._number), words.pop("attempt", 1)
         event = Event(
             source="github",
             type="github",
             status=Status(status),
-            run=RunRef(id=str(number), number=number, attempt=1),
+            run=RunRef(id=str(number), number=number, attempt=attempt),
             url=f"https://github.com/acme/app/actions/runs/{number}",
             finished_at=at,
             received_at=at,
@@ -127,6 +127,24 @@ def test_how_long_it_was_broken_is_told_when_it_is_fixed() -> None:
     past.run(4, "success")
     (fixed,) = past.of().fixed
     assert fixed.duration == timedelta(hours=24).total_seconds()
+
+
+def test_what_passes_when_it_is_run_again_is_flaky_and_was_not_broken() -> None:
+    past = Past()
+    past.run(1, "failure", number=7, sha="a" * 40)
+    past.run(2, "success", number=7, attempt=2, sha="a" * 40)
+    past.run(3, "failure", number=8, sha="b" * 40)
+    past.run(4, "success", number=8, attempt=2, sha="b" * 40)
+    assert told(past.of()) == {}
+    assert [(one.name, one.times) for one in past.of().flaky] == [("CI on main", 2)]
+
+
+def test_flaky_tasks_are_named_and_those_of_the_week_before_are_not() -> None:
+    past = Past()
+    for hours in (-5, 5):
+        event = past.run(hours, "failure").with_(status=Status.SUCCESS, change=Change.FIXED, flaky=True)
+        past.summary.hear(event.with_(flaky_tasks=("lint", "test")), SINCE + timedelta(hours=hours))
+    assert [(one.name, one.times) for one in past.of().flaky] == [("lint", 1), ("test", 1)]
 
 
 def test_a_late_result_of_an_overtaken_run_does_not_break_what_is_well() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from bridge import hours
 from bridge.config import keys
 from bridge.config.reader import Reader
 from bridge.config.report import under
 from bridge.config.yaml import Entry
-from bridge.schedule import Schedule, parse_clock, parse_days, parse_zone
+from bridge.schedule import Schedule, parse_clock, parse_days
 
 MAY_STAND_BESIDE = frozenset({"name", "match", "to", "template", "channel", "digest"})
 """The keys of a rule that mean something for a digest: it is one message of its own, about no single event."""
@@ -30,7 +31,8 @@ def digest(reader: Reader, entry: Entry, path: str) -> tuple[Schedule | None, bo
     if "at" in found:
         at = reader.parsed(found["at"].node, under(path, "at"), parse_clock) or at
     if "zone" in found:
-        zone = reader.parsed(found["zone"].node, under(path, "zone"), parse_zone) or zone
+        known = reader.parsed(found["zone"].node, under(path, "zone"), hours.zone)
+        zone = known.key if known is not None else zone
     empty = "nothing"
     if "when_empty" in found:
         empty = reader.choice(found["when_empty"].node, under(path, "when_empty"), keys.WHEN_EMPTY) or empty
