@@ -41,7 +41,7 @@ from bridge.render import Renderer, View, plain
 from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
 from bridge.store.base import Along, Behind, Claimed, Condition, Limit, Limits, Settlement, Store
 from bridge.store.rows import LONGEST_STEP
-from bridge.turn import newest_of_each, ready_at, waits_until
+from bridge.turn import newest_of_each, ready_at, unsaid, waits_until
 
 if TYPE_CHECKING:
     import aiohttp
@@ -398,6 +398,9 @@ class Courier:
         if reason := self._needless(claimed):
             await self._settle(claimed, "folded", "folded", reason)
             return
+        if claimed.behind and not claimed.replayed:
+            wanted = tuple(one for one in claimed.behind if not unsaid(one.target, claimed.run))
+            claimed = replace(claimed, behind=wanted)
         allowed = await self._unmuted(claimed)
         if allowed is None:
             return
@@ -459,8 +462,10 @@ class Courier:
 
     def _needless(self, claimed: Claimed) -> str:
         """Return why a wish is fulfilled already, or nothing."""
-        if not claimed.target.live or claimed.run is None or claimed.replayed:
+        if claimed.run is None or claimed.replayed:
             return ""
+        if not claimed.target.live:
+            return unsaid(claimed.target, claimed.run)
         if not self.destination.can_edit and _answered(claimed, claimed.run):
             return "cannot be edited: the end is told by an answer"
         if claimed.receipt is None:

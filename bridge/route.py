@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bridge.event import FINISHED, NEWLY_FAILING, UNSUCCESSFUL, Change, Event, Kind, Run, Status, Target
+from bridge.event import FINISHED, NEWLY_FAILING, UNSUCCESSFUL, Change, Event, Kind, Status, Target
 from bridge.hours import Hours
 from bridge.message import COLLECTED, DEFAULT_TEMPLATE
 from bridge.schedule import Schedule
@@ -569,14 +569,6 @@ def _unwanted(rule: Rule, wanted: Condition, seen: Event, event: Event) -> Verdi
 
 def _after(rule: Rule) -> str:
     return f"after: {rule.after} failures in a row"
-
-
-def silenced_by_rerun(target: Target, run: Run | None) -> bool:
-    """Return whether nobody wants `target` any more, for its run has passed since when it was run again.
-
-    Asked when its turn comes: what was waiting then has nothing to say.
-    """
-    return target.quiet_if_flaky and run is not None and run.event.flaky
 
 
 def _saw(key: str, event: Event) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from bridge.event import Event, Kind, Target
+from bridge.event import Event, Kind, Run, Target
 from bridge.fold import run_key
 
 CLOCKS_DIFFER = timedelta(minutes=1)
@@ -38,3 +38,10 @@ def newest_of_each(events: Iterable[Event]) -> tuple[Event, ...]:
     for event in events:
         found[run_key(event) or event.id, event.task.id if event.task and event.kind is Kind.TASK else None] = event
     return tuple(found.values())
+
+
+def unsaid(target: Target, run: Run | None) -> str:
+    """Return why nobody wants it said any more, or nothing: with `flaky: ignore`, when its run has passed since."""
+    if target.quiet_if_flaky and run is not None and run.event.flaky:
+        return "flaky: it has passed when it was run again"
+    return ""

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from bridge import codec, fold
 from bridge.event import Change, Event, Kind, Result, RunRef, Status, Task, Track
 from bridge.receive import Deciding
-from bridge.route import Goal, Rule, changes, condition, expression, judge, route, seen_by, silenced_by_rerun
+from bridge.route import Goal, Rule, changes, condition, expression, judge, route, seen_by
 from bridge.store.base import Decision
+from bridge.turn import unsaid
 from tests.events import build_event, clock, run_event, status_event, task_event
 
 PAGE = (Path(__file__).parents[1] / "docs" / "changes.md").read_text("utf-8")
@@ -395,10 +396,10 @@ def test_what_waits_is_dropped_when_its_run_passes_again() -> None:
     first = results.add(run_event("failure", 1))
     (waits,) = first.targets
     assert waits.quiet_if_flaky
-    assert not silenced_by_rerun(waits, first.run)
-    assert silenced_by_rerun(waits, results.add(run_event("success", 2, attempt=2)).run)
-    assert not silenced_by_rerun(waits.with_(quiet_if_flaky=False), results.runs[fold.run_key(first.event) or ""])
-    assert not silenced_by_rerun(waits, None)
+    assert not unsaid(waits, first.run)
+    assert unsaid(waits, results.add(run_event("success", 2, attempt=2)).run)
+    assert not unsaid(waits.with_(quiet_if_flaky=False), results.runs[fold.run_key(first.event) or ""])
+    assert not unsaid(waits, None)
 
 
 def test_a_message_that_another_rule_wants_told_is_not_dropped() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bridge.event import Target
+from bridge.event import Event, Target
 from bridge.receive import Deciding
 from bridge.render import Renderer, View
 from bridge.route import Goal, Rule, condition, route
@@ -158,3 +159,40 @@ def test_what_waits_says_for_how_long() -> None:
     (target,) = route([rule(settling(90.0))], arrivals.task(1, "lint", "failure")).targets
     assert isinstance(target, Target)
     assert target.why == "waits 1 min 30 s for more of the same run"
+
+
+# -- with flaky: ignore ------------------------------------------------------------------------------------------------
+
+
+def _re_run(attempt: int, status: str) -> Event:
+    event = arrivals.event(1, status)
+    return event.with_(run=event.run and event.run.with_(attempt=attempt))
+
+
+async def _told_of_a_re_run(slack: FakeSlack, tmp_path: Path, *ends: str) -> list[tuple[str, str]]:
+    quiet = replace(rule(settling(120.0), change=["broken", "fixed", "still_failing"]), ignores_flaky=True)
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        await work.accept(Deciding([quiet]), *(_re_run(number, end) for number, end in enumerate(ends, 1)))
+        return [(one.state, one.text) for one in await work.drained()]
+
+
+async def test_what_passes_when_it_is_run_again_within_the_window_is_not_told(slack: FakeSlack, tmp_path: Path) -> None:
+    found = await _told_of_a_re_run(slack, tmp_path, "failure", "failure", "success")
+    assert found == [("folded", "flaky: it has passed when it was run again")] * 2
+    assert texts(slack) == []
+
+
+async def test_what_fails_again_is_told_though_flaky_is_ignored(slack: FakeSlack, tmp_path: Path) -> None:
+    await _told_of_a_re_run(slack, tmp_path, "failure", "failure")
+    assert texts(slack) == ["🔴 build is failing on main for the 2nd time · acme/app"]
+
+
+async def test_a_failure_that_was_flaky_is_not_said_with_another(slack: FakeSlack, tmp_path: Path) -> None:
+    all_ends = replace(rule(settling(120.0, mention=("octocat",)), status=["running", "finished"]), ignores_flaky=True)
+    async with Work(tmp_path, builds=bot(slack)) as work:
+        events = _re_run(1, "running"), _re_run(1, "failure"), _re_run(2, "success")
+        await work.accept(Deciding([all_ends]), *events)
+        found = await work.drained()
+    assert [one.state for one in found] == ["done", "folded", "folded"]
+    assert found[1].text == "flaky: it has passed when it was run again"
+    assert texts(slack) == ["✅ build is fixed on main, it passed when run again (flaky) · acme/app"]
