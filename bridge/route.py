@@ -533,13 +533,11 @@ def hears(rule: Rule, event: Event) -> Verdict:
 def seen_by(rule: Rule, event: Event) -> Event:
     """Return `event` with the `change` that it has for `rule`: none in a row of failures that is too short for it."""
     change = event.change
-    if rule.ignores_flaky and event.flaky and change is Change.FIXED:
+    if rule.ignores_flaky and event.flaky:
         change = Change.STILL_PASSING
     elif rule.after > 1 and change is not None:
         change = _late_change(change, event, rule.after)
-    if change is event.change:
-        return event
-    return event.with_(change=change, newly_failing=event.newly_failing if change is not None else ())
+    return event if change is event.change else event.with_(change=change)
 
 
 def _late_change(change: Change, event: Event, after: int) -> Change | None:

@@ -166,6 +166,19 @@ def test_the_run_is_flaky_until_it_runs_again() -> None:
     assert not run.event.flaky
 
 
+def test_a_result_told_once_more_means_what_it_meant() -> None:
+    results = Deciders()
+    results.ends(1, "failure", tasks=("lint",))
+    results.ends(1, "success", attempt=2)
+    run = results.add(run_event("success", 13, attempt=2, id="r1", number=1, title="Count retries once")).run
+    assert run is not None
+    assert (run.event.title, run.event.flaky, run.event.flaky_tasks) == ("Count retries once", True, ("lint",))
+    results.ends(2, "failure", tasks=("test",))
+    run = results.add(run_event("failure", 25, id="r2", number=2)).run
+    assert run is not None
+    assert run.event.newly_failing == ("test",)
+
+
 def test_a_task_of_a_third_attempt_is_not_of_a_flaky_run() -> None:
     results = Deciders()
     results.ends(1, "failure", tasks=("lint",))
