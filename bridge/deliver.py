@@ -399,7 +399,7 @@ class Courier:
             await self._settle(claimed, "folded", "folded", reason)
             return
         if claimed.behind and not claimed.replayed:
-            wanted = tuple(one for one in claimed.behind if not unsaid(one.target, claimed.run))
+            wanted = tuple(one for one in claimed.behind if not unsaid(one.target, one.event, claimed.run))
             claimed = replace(claimed, behind=wanted)
         allowed = await self._unmuted(claimed)
         if allowed is None:
@@ -465,7 +465,7 @@ class Courier:
         if claimed.run is None or claimed.replayed:
             return ""
         if not claimed.target.live:
-            return unsaid(claimed.target, claimed.run)
+            return unsaid(claimed.target, claimed.event, claimed.run)
         if not self.destination.can_edit and _answered(claimed, claimed.run):
             return "cannot be edited: the end is told by an answer"
         if claimed.receipt is None:

@@ -40,8 +40,11 @@ def newest_of_each(events: Iterable[Event]) -> tuple[Event, ...]:
     return tuple(found.values())
 
 
-def unsaid(target: Target, run: Run | None) -> str:
-    """Return why nobody wants it said any more, or nothing: with `flaky: ignore`, when its run has passed since."""
-    if target.quiet_if_flaky and run is not None and run.event.flaky:
+def unsaid(target: Target, event: Event, run: Run | None) -> str:
+    """Return why nobody wants it said any more, or nothing: with `flaky: ignore`, when its run has passed since.
+
+    `run` may be another one than that of `event`, where messages of several are told together.
+    """
+    if target.quiet_if_flaky and run is not None and run.event.flaky and run_key(event) == run.key:
         return "flaky: it has passed when it was run again"
     return ""

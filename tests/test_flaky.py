@@ -409,10 +409,12 @@ def test_what_waits_is_dropped_when_its_run_passes_again() -> None:
     first = results.add(run_event("failure", 1))
     (waits,) = first.targets
     assert waits.quiet_if_flaky
-    assert not unsaid(waits, first.run)
-    assert unsaid(waits, results.add(run_event("success", 2, attempt=2)).run)
-    assert not unsaid(waits.with_(quiet_if_flaky=False), results.runs[fold.run_key(first.event) or ""])
-    assert not unsaid(waits, None)
+    assert not unsaid(waits, first.event, first.run)
+    again = results.add(run_event("success", 2, attempt=2)).run
+    assert unsaid(waits, first.event, again)
+    assert not unsaid(waits.with_(quiet_if_flaky=False), first.event, again)
+    assert not unsaid(waits, run_event("failure", 1, id="7002"), again), "of another run that is told with it"
+    assert not unsaid(waits, first.event, None)
 
 
 def test_a_message_that_another_rule_wants_told_is_not_dropped() -> None:
