@@ -155,6 +155,43 @@ def test_a_file_that_is_not_there_is_wrong_usage() -> None:
     assert (done.exit_code, "gone.json cannot be read: No such file" in done.output) == (2, True)
 
 
+# -- flaky, new, in a row ----------------------------------------------------------------------------------------------
+
+QUIET = """\
+  - {name: worse, match: {change: newly_failing}, to: builds}
+  - {name: tasks, match: {kind: task, change: newly_failing}, to: builds}
+  - {name: nightly, to: builds, after: {failures: 3}, flaky: ignore}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "why"),
+    [
+        ("change=still_failing,failures=2", [], "after: 3 failures in a row, saw the 2nd"),
+        ("change=still_failing,failures=3", ["nightly"], "change: newly_failing, saw still_failing"),
+        ("change=still_failing,failures=3,newly_failing=lint", ["worse", "nightly"], ""),
+        ("change=fixed,flaky=true,status=success", ["nightly"], "change: newly_failing, saw fixed"),
+        ("task=lint,status=failure", ["tasks"], ""),
+        ("task=lint,status=success", [], "change: newly_failing, saw no change"),
+    ],
+)
+def test_what_is_new_flaky_or_in_a_row_is_judged_and_why(folder: Path, text: str, wanted: list[str], why: str) -> None:
+    (folder / "config.yaml").write_text(HEAD + QUIET)
+    done = run("--event", text, "--json")
+    verdicts = json.loads(done.output)["rules"]
+    assert [one["name"] for one in verdicts if one["matched"]] == wanted
+    assert why in "; ".join(f"{one['failed']}, saw {one['saw']}" for one in verdicts if not one["matched"])
+
+
+def test_the_table_says_from_which_failure_on_a_rule_speaks(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + QUIET)
+    assert json.loads(run("--rules", "--json").output)[2]["when"] == [
+        "everything that is heard unasked",
+        "from the 3rd failure in a row",
+        "flaky: ignore",
+    ]
+
+
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
 

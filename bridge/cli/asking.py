@@ -132,13 +132,12 @@ def _when(rule: Rule) -> list[str]:
     said = [str(one) for one in rule.conditions]
     if rule.expression is not None:
         said.append(f"if {rule.expression.text}")
-    if rule.after > 1:
-        said.append(f"from the {ordinal(rule.after)} failure in a row")
-    if rule.ignores_flaky:
-        said.append("flaky: ignore")
     if rule.digest is not None:
         return [f"digest {rule.digest}", *(said or ["of every run and deployment"])]
-    return said or ["everything that is heard unasked"]
+    said = said or ["everything that is heard unasked"]
+    if rule.after > 1:
+        said.append(f"from the {ordinal(rule.after)} failure in a row")
+    return [*said, "flaky: ignore"] if rule.ignores_flaky else said
 
 
 def _where(goal: Goal) -> str:

@@ -17,7 +17,7 @@ import click
 from bridge.cli.serve import config_option
 from bridge.errors import BridgeError
 from bridge.event import Change, Event, Inbound, Kind, Result, Run, Status, Target, Track
-from bridge.fold import fold_run, fold_track, run_key, track_key
+from bridge.fold import fold_failing_task, fold_run, fold_track, run_key, track_key
 from bridge.route import Routing, Verdict, route, suggest
 
 if TYPE_CHECKING:
@@ -199,6 +199,8 @@ def judged(event: Event, given: Mapping[str, Any]) -> tuple[Event, Run | None]:
         key = folded.track or track_key(event)
         run = run or Run(key=run_key(event) or "", event=event)
         event, run, _ = fold_track(event, run, _before(key, given), key)
+    elif event.kind is Kind.TASK and event.status.unsuccessful and not event.newly_failing:
+        event, run, _ = fold_failing_task(event, run or Run(key="", event=event), _before("", given))
     return event, run
 
 
