@@ -31,8 +31,8 @@ from bridge.errors import (
     Transient,
     Unsure,
 )
-from bridge.event import Event, Run
-from bridge.fold import fill, newest_task
+from bridge.event import ALL_CLEAR, Event, Run, Target
+from bridge.fold import fill, newest_task, track_key
 from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import COLLECTED, Message
 from bridge.mute import Mutes, why
@@ -41,7 +41,17 @@ from bridge.render import Renderer, View, plain
 from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
 from bridge.store.base import Along, Behind, Claimed, Condition, Limit, Limits, Settlement, Store
 from bridge.store.rows import LONGEST_STEP
-from bridge.turn import newest_of_each, ready_at, unsaid, waits_until
+from bridge.turn import (
+    after_failure,
+    after_it,
+    after_mute,
+    all_clear,
+    newest_of_each,
+    ready_at,
+    still,
+    unsaid,
+    waits_until,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -401,7 +411,7 @@ class Courier:
         if claimed.behind and not claimed.replayed:
             wanted = tuple(one for one in claimed.behind if not unsaid(one.target, one.event, claimed.run))
             claimed = replace(claimed, behind=wanted)
-        allowed = await self._unmuted(claimed)
+        allowed = await self._wanted(claimed)
         if allowed is None:
             return
         claimed = allowed
@@ -412,7 +422,7 @@ class Courier:
             )
             return
         if reason := self._known_dead(claimed):
-            await self._settle(claimed, "dead", "dead", reason)
+            await self._settle(claimed, "dead", "dead", reason, owe=after_failure(claimed.target, self._now()))
             return
         waited = await self._wait_for_pace(claimed)
         if waited is None:
@@ -423,7 +433,7 @@ class Courier:
                 await self._settle(claimed, "folded", "folded", reason)
                 return
             await self._mutes.read()
-            allowed = await self._unmuted(claimed)
+            allowed = await self._wanted(claimed)
             if allowed is None:
                 return
             claimed = allowed
@@ -437,9 +447,33 @@ class Courier:
         until = waits_until(claimed.target, claimed.created_at, now)
         if until is None:
             return False
+        await self._wait_until(claimed, until)
+        return True
+
+    async def _wait_until(self, claimed: Claimed, until: datetime) -> None:
+        now = self._now()
         due_at = min(until, now + LONGEST_STEP)
         await self._keep(claimed, Settlement(claimed.id, "pending", now, "released", claimed.target.why, due_at))
-        return True
+
+    async def _wanted(self, claimed: Claimed) -> Claimed | None:
+        """Return what is to be said now; None when there is nothing (any more, or yet), and it is settled so."""
+        current = await self._current(claimed) if claimed.target.role else claimed
+        return await self._unmuted(current) if current is not None else None
+
+    async def _current(self, claimed: Claimed) -> Claimed | None:
+        """Return a reminder and the like as its track stands now."""
+        target, event = claimed.target, _newest(claimed)
+        if claimed.replayed:
+            return replace(claimed, event=all_clear(event)) if target.role == ALL_CLEAR else claimed
+        track = await self._store.track(track_key(event))
+        match still(target, event, track, claimed.created_at, self._now()):
+            case Event() as now:
+                return replace(claimed, event=now)
+            case datetime() as until:
+                await self._wait_until(claimed, until)
+            case reason:
+                await self._settle(claimed, "folded", "folded", reason, along=_along(claimed, text=reason))
+        return None
 
     async def _unmuted(self, claimed: Claimed) -> Claimed | None:
         """Return what may be sent; None when it is muted, and settled so.
@@ -448,12 +482,19 @@ class Courier:
         """
         if claimed.replayed:
             return claimed
-        mute = self._mutes.of(claimed.target, claimed.event, claimed.created_at)
+        target, role = claimed.target, claimed.target.role
+        # Who mutes what is broken has seen to it: what is said again counts from when it is said.
+        owed_at = _due_since(claimed) if role else claimed.created_at
+        mute = self._mutes.of(target, claimed.event, owed_at)
+        if mute is None and role:
+            return claimed
         if mute is None:
             return replace(claimed, behind=self._unmuted_behind(claimed)) if claimed.behind else claimed
         if self._edits(claimed):
             return replace(claimed, target=claimed.target.with_(mention=()))
-        await self._settle(claimed, "folded", "muted", why(mute))
+        along = _along(claimed, text=why(mute)) if role else ()
+        owe = after_mute(target, mute.until, self._now()) if role else None
+        await self._settle(claimed, "folded", "muted", why(mute), along=along, owe=owe)
         return None
 
     def _unmuted_behind(self, claimed: Claimed) -> tuple[Behind, ...]:
@@ -582,6 +623,7 @@ class Courier:
                 seconds=seconds,
                 sent=codec.dump(replace(message, event=None)),
                 along=_along(claimed),
+                owe=after_it(claimed.target, now) if not claimed.replayed else None,
             ),
         )
         age = max(0.0, (now - _due_since(claimed)).total_seconds())
@@ -619,6 +661,7 @@ class Courier:
             shown=claimed.run.version if dropped and claimed.run is not None else None,
             seconds=seconds,
             along=_along(claimed, "dropped") if dropped else (),
+            owe=after_failure(claimed.target, now) if verdict.state != "pending" and not claimed.replayed else None,
         )
         await self._tell()
 
@@ -676,6 +719,7 @@ class Courier:
         shown: int | None = None,
         seconds: float = 0,
         along: tuple[Along, ...] = (),
+        owe: Target | None = None,
     ) -> None:
         """Settle what was not delivered. `shown`: the version that may have arrived, so that it is not said again."""
         final = state in ("dead", "dropped")
@@ -707,6 +751,7 @@ class Courier:
                 plain=bool(verdict and verdict.plain),
                 seconds=seconds,
                 along=along,
+                owe=owe,
             ),
         )
 
@@ -739,7 +784,7 @@ class Courier:
     def _view(self, claimed: Claimed, run: Run | None) -> View:
         target = claimed.target
         told = (claimed.event, *(one.event for one in claimed.behind))
-        together, event = newest_of_each(told), told[-1]
+        together, event = (newest_of_each(told), told[-1]) if not target.role else ((), claimed.event)
         if run is not None:
             event = run.event.with_(id=event.id) if target.live else _filled(event, run.event)
         return View(
@@ -763,9 +808,13 @@ def _due_since(claimed: Claimed) -> datetime:
     return claimed.created_at if claimed.replayed else ready_at(claimed.target, claimed.created_at)
 
 
-def _along(claimed: Claimed, state: Literal["folded", "dropped"] = "folded") -> tuple[Along, ...]:
+def _newest(claimed: Claimed) -> Event:
+    return claimed.behind[-1].event if claimed.behind else claimed.event
+
+
+def _along(claimed: Claimed, state: Literal["folded", "dropped"] = "folded", text: str = "") -> tuple[Along, ...]:
     """Return what becomes of all that was said with it."""
-    return tuple(Along(one.id, state, f"said together with {claimed.id}") for one in claimed.behind)
+    return tuple(Along(one.id, state, text or f"said together with {claimed.id}") for one in claimed.behind)
 
 
 def _named(claimed: Claimed) -> tuple[str, ...]:

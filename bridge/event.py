@@ -355,6 +355,10 @@ class Identity:
     sent_at: datetime | None = None
 
 
+REMINDER, ESCALATION, ALL_CLEAR = "reminder", "escalation", "all clear"
+"""The roles of a target: said again while it fails; to somebody else if it fails for long; to him when it is fixed."""
+
+
 class Target(Data, frozen=True):
     """Where one message goes and in what form: what a rule owes for an event.
 
@@ -377,14 +381,16 @@ class Target(Data, frozen=True):
     until: datetime | None = None  # it is not due before
     gather: bool = False  # what waits behind it for the same message is said with it
     queue: str = ""  # a lane of its own, so that it holds nothing up: "run:", "track:" or "all:" and a name
-    while_failing: bool = False  # only said if the newest result of its track is still a failure
-    again: float = 0.0  # seconds after which it is told again, as long as it fails
+    role: str = ""  # REMINDER, ESCALATION, ALL_CLEAR: what is said depends on its track then
+    again: float = 0.0  # a reminder's: seconds after which it is said again
+    within: str = ""  # a reminder's: the hours within which it is said
     why: str = ""  # why it waits, for people: "waits 20 s"
 
     @property
     def key(self) -> str:
         """Two targets with one key are one message: a destination is told once per event and template."""
-        return f"{self.destination}|{self.channel or ''}|{self.template}{'|reply' if self.reply else ''}"
+        reply, role = "|reply" if self.reply else "", f"|{self.role}" if self.role else ""
+        return f"{self.destination}|{self.channel or ''}|{self.template}{reply}{role}"
 
     @property
     def patience(self) -> tuple[float, float]:

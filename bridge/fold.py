@@ -662,6 +662,26 @@ def _order(event: Event, run: Run, results: Sequence[Result], run_id: str) -> tu
     return (start.timestamp() if start else 0.0, run.attempt)
 
 
+def fails(event: Event, track: Track) -> bool:
+    """Return whether the newest result where `event` is from is a failure."""
+    results = [result for result in track.results if result.line == _line(event)]
+    return bool(results) and results[-1].status.unsuccessful
+
+
+def failing(event: Event, track: Track | None) -> tuple[datetime, int] | None:
+    """Return since when, and how many times in a row, it fails, if the failed `event` is of the row that lasts."""
+    results = [result for result in track.results if result.line == _line(event)] if track is not None else []
+    row = _row(results)
+    since, failures = _since(row, whole=len(row) < len(results))
+    if since is None or event.run is None:
+        return None
+    mine = (event.run.id, event.run.attempt or 1)
+    at = event.finished_at or event.changed_at or event.received_at or EPOCH
+    # A row that is longer than what is kept of it has begun before.
+    ours = since <= at or any((result.run, result.order[1]) == mine for result in row)
+    return (since, failures) if ours else None
+
+
 _HUGE = 2**53  # whole numbers beyond it are not told apart as floats
 
 

@@ -39,6 +39,21 @@ class Hours:
         """Return when the next window after `at` begins, in UTC."""
         return min(begins for begins, _ in self._windows(at, days=16) if begins > at)
 
+    @property
+    def code(self) -> str:
+        """The same as one word, to be kept."""
+        days = "".join(map(str, sorted(self.days)))
+        return f"{days}|{self.start}|{self.end}|{self.zone.key}"
+
+    @classmethod
+    def of(cls, code: str) -> Hours:
+        days, start, end, name = code.split("|")
+        return cls(days=frozenset(map(int, days)), start=int(start), end=int(end), zone=ZoneInfo(name))
+
+    def earliest(self, at: datetime) -> datetime:
+        """Return `at`, or when the hours begin after it."""
+        return at if self.holds(at) else self.begins(at)
+
     def _windows(self, at: datetime, *, days: int) -> Iterator[tuple[datetime, datetime]]:
         """Yield the windows that begin the day before `at` or within so many days from then."""
         today = at.astimezone(self.zone).date()

@@ -18,6 +18,9 @@ DEFAULT_TEMPLATE = {kind: "run" if kind is Kind.PIPELINE else kind.value for kin
 COLLECTED = "collected"
 """The template of what was collected out of hours."""
 
+REMINDER = "reminder"
+"""The template of what is said again while something stays broken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -7,7 +7,7 @@ what it says is what happens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -17,7 +17,19 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from bridge.event import FINISHED, NEWLY_FAILING, UNSUCCESSFUL, Change, Event, Kind, Status, Target
+from bridge import message
+from bridge.event import (
+    ESCALATION,
+    FINISHED,
+    NEWLY_FAILING,
+    REMINDER,
+    UNSUCCESSFUL,
+    Change,
+    Event,
+    Kind,
+    Status,
+    Target,
+)
 from bridge.hours import Hours
 from bridge.message import COLLECTED, DEFAULT_TEMPLATE
 from bridge.schedule import Schedule
@@ -374,6 +386,7 @@ class Rule:
     after: int = 1  # the failure in a row with which a row begins
     ignores_flaky: bool = False  # what passes when it is run again was never broken
     hours: Hours | None = None
+    escalate: Escalation | None = None
 
     @cached_property
     def names_kind(self) -> bool:
@@ -397,6 +410,15 @@ class Goal:
     mention: tuple[str, ...] = ()
     mention_when: tuple[str, ...] = (Change.BROKEN,)
     settle: float = 0.0  # seconds
+    repeat: float = 0.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    """Whom a rule tells that something is still broken after so many seconds."""
+
+    after: float
+    to: tuple[Goal, ...]
 
 
 @dataclass(frozen=True)
@@ -596,11 +618,60 @@ def route(rules: Sequence[Rule], event: Event) -> Routing:
         verdicts.append(verdict)
         if not verdict.matched:
             continue
-        for goal in rule.to:
-            _owe(targets, _held(rule, _target(rule, goal, event), event))
+        for target in _wanted(rule, event):
+            _owe(targets, target)
         if rule.stop:
             stopped = rule.name
     return Routing(tuple(verdicts), _named_once(targets.values()))
+
+
+def _wanted(rule: Rule, event: Event) -> Iterator[Target]:
+    """Yield what a rule that matches wants said: now, again while it fails, and to others if nobody mends it."""
+    change = seen_by(rule, event).change
+    for goal in rule.to:
+        target = _held(rule, _target(rule, goal, event), event)
+        yield target
+        if goal.repeat and change in (Change.BROKEN, Change.STILL_FAILING):
+            yield _reminder(rule, goal, target, event)
+    if rule.escalate is not None and change is Change.BROKEN:
+        for goal in rule.escalate.to:
+            yield _escalated(rule, rule.escalate.after, goal)
+
+
+def _reminder(rule: Rule, goal: Goal, first: Target, event: Event) -> Target:
+    """Return what says again that it fails. One for a track waits for the others: it is said once for all of them."""
+    every, until = span(timedelta(seconds=goal.repeat)), first.until
+    if rule.hours is not None and event.received_at is not None:
+        until = rule.hours.earliest((until or event.received_at) + timedelta(seconds=goal.repeat))
+    return Target(
+        destination=goal.destination,
+        template=message.REMINDER,
+        channel=goal.channel,
+        rules=(rule.name,),
+        wait=goal.repeat,
+        until=until,
+        gather=True,
+        queue=f"track:every {every} in {goal.channel or ''}",
+        role=REMINDER,
+        again=goal.repeat,
+        within=rule.hours.code if rule.hours is not None else "",
+        why=f"said again every {every} while it fails",
+    )
+
+
+def _escalated(rule: Rule, after: float, goal: Goal) -> Target:
+    return Target(
+        destination=goal.destination,
+        template=message.REMINDER,
+        channel=goal.channel,
+        mention=goal.mention,
+        rules=(rule.name,),
+        wait=after,
+        gather=True,
+        queue=f"track:escalated to {goal.channel or ''}",
+        role=ESCALATION,
+        why=f"escalated after {span(timedelta(seconds=after))} if it still fails",
+    )
 
 
 def _named_once(targets: Iterable[Target]) -> tuple[Target, ...]:
@@ -608,7 +679,7 @@ def _named_once(targets: Iterable[Target]) -> tuple[Target, ...]:
     named: set[tuple[str, str]] = set()
     found: list[Target] = []
     for target in targets:
-        if target.mention and not target.live:
+        if target.mention and not target.live and not target.role:
             new = tuple(word for word in target.mention if (target.destination, word) not in named)
             named.update((target.destination, word) for word in new)
             target = target.with_(mention=new)

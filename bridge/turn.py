@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from bridge.event import Event, Kind, Run, Target
-from bridge.fold import run_key
+from bridge.event import ALL_CLEAR, ESCALATION, REMINDER, Change, Event, Kind, Run, Status, Target, Track
+from bridge.fold import failing, fails, run_key
+from bridge.hours import Hours
 
 CLOCKS_DIFFER = timedelta(minutes=1)
+FIXED_SINCE = "fixed meanwhile"
+LOOK_AGAIN = timedelta(minutes=1)  # whether what was escalated is fixed
+LONGEST = timedelta(days=30)  # what is broken for longer, on a branch that is gone, is not said again
 
 
 def ready_at(target: Target, owed_at: datetime) -> datetime:
@@ -48,3 +52,57 @@ def unsaid(target: Target, event: Event, run: Run | None) -> str:
     if target.quiet_if_flaky and run is not None and run.event.flaky and run_key(event) == run.key:
         return "flaky: it has passed when it was run again"
     return ""
+
+
+# -- what is said again while it fails ---------------------------------------------------------------------------------
+
+
+def still(
+    target: Target, event: Event, track: Track | None, owed_at: datetime, now: datetime
+) -> Event | datetime | str:
+    """Return what a target with a role has to tell of the failure `event` by what is known of its track.
+
+    That is the event as it stands now; or the time until which there is nothing to tell yet; or why there is nothing.
+    """
+    if now - (event.received_at or owed_at) > LONGEST:
+        return f"not said after {LONGEST.days} days"
+    row = failing(event, track)
+    if target.role != ALL_CLEAR:
+        return event.with_(change=Change.STILL_FAILING, failing_since=row[0], failures=row[1]) if row else FIXED_SINCE
+    if row is not None:
+        return now + LOOK_AGAIN
+    if track is None or fails(event, track):
+        return "fixed, and broken anew"
+    return all_clear(event)
+
+
+def all_clear(event: Event) -> Event:
+    """Return that what failed in `event` is fixed."""
+    return event.with_(status=Status.SUCCESS, change=Change.FIXED, failures=0)
+
+
+def after_failure(target: Target, now: datetime) -> Target | None:
+    """Return what is owed once a target with a role was given up: the next reminder may go through."""
+    return after_it(target, now) if target.role == REMINDER else None
+
+
+def after_it(target: Target, now: datetime) -> Target | None:
+    """Return what is owed once a target with a role was said."""
+    if target.role == REMINDER and target.again:
+        return _once_more(target, now + timedelta(seconds=target.again))
+    if target.role == ESCALATION:
+        wait = LOOK_AGAIN.total_seconds()
+        return target.with_(role=ALL_CLEAR, mention=(), gather=False, wait=wait, until=None, why="until it is fixed")
+    return None
+
+
+def after_mute(target: Target, until: datetime, now: datetime) -> Target | None:
+    """Return what is owed of a target with a role that is muted `until` then: somebody sees to it meanwhile."""
+    if target.role == ESCALATION:
+        return target.with_(wait=0.0, until=until)
+    return after_it(target, now)
+
+
+def _once_more(target: Target, at: datetime) -> Target:
+    until = Hours.of(target.within).earliest(at) if target.within else None
+    return target.with_(wait=target.again, until=until)

@@ -123,6 +123,7 @@ def _rule() -> Schema:
     own = {
         "to": to,
         "match": {"$ref": "#/$defs/match"},
+        "escalate": _closed(keys.ESCALATE, required=("after", "to")),
         "hours": _closed(keys.HOURS, required=("from", "to", "zone")),
         "digest": _closed(keys.DIGEST, required=("every",)),
     }

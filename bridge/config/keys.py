@@ -96,6 +96,7 @@ GOAL: dict[str, Key] = {
     "mention": Key(TEXTS, "Whom to notify: `author`, a name under `people` or `groups`, or a list of them."),
     "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds."),
     "settle": Key(DURATION, "Wait so long for more of the same run, and say it once."),
+    "repeat": Key(DURATION, "Say again every so often what is broken, as long as it is."),
 }
 
 PERSON: dict[str, Key] = {
@@ -131,6 +132,7 @@ RULE: dict[str, Key] = {
         {"enum": ["tell", "ignore"], "default": "tell"},
         "`ignore`: what passes when the same commit is run again was not broken, and so is not fixed either.",
     ),
+    "escalate": Key({}, "Whom to tell that it is still broken, when nobody has mended or muted it by then."),
     "hours": Key({}, "When the rule speaks: days and times of day in a zone, and what becomes of the rest."),
     "stop": Key({**FLAG, "default": False}, "`true`: no later rule sees an event that this one matched."),
     "digest": Key({}, "The rule speaks of no single event: at these times it tells one message about all it heard."),
@@ -162,8 +164,13 @@ HOURS: dict[str, Key] = {
 }
 """The keys under `hours` of a rule."""
 
-RULES_LATER = frozenset({"repeat", "escalate"})
-"""Keys of a rule that the contract names or others have, and that are not there yet."""
+ESCALATE: dict[str, Key] = {
+    "after": Key(DURATION, "How long it may be broken."),
+    "to": Key(TEXTS, "Who is told then: a destination, or a list of them."),
+    "channel": GOAL["channel"],
+    "mention": GOAL["mention"],
+}
+"""The keys under `escalate` of a rule."""
 
 _MATCH_TEXTS = {
     "source": "The name of a source, or its type.",

@@ -24,7 +24,7 @@ from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
 from bridge.event import NEWLY_FAILING, Change, Event, Kind, Status
 from bridge.hours import OUTSIDE, Hours, Outside
-from bridge.route import KEYS, Condition, Expression, Goal, MatchError, Rule, condition, expression
+from bridge.route import KEYS, Condition, Escalation, Expression, Goal, MatchError, Rule, condition, expression
 from bridge.sources import SOURCES
 from bridge.units import parse_duration, span
 
@@ -35,6 +35,7 @@ ON_DEFAULT_BRANCH = "not pull_request and not fork and (branch == default_branch
 
 _LONGEST_IF = 2_000
 _LONGEST_SETTLE = timedelta(minutes=30)
+_SHORTEST_REPEAT, _LONGEST_REPEAT = timedelta(minutes=1), timedelta(days=14)
 _LONGEST_STORY = timedelta(days=3660)
 
 
@@ -79,7 +80,7 @@ def rules(reader: Reader, node: Node, names: Names, found: Found) -> None:
             reader.error(item, path, "a rule is a mapping, it begins with `- name: ...`")
             found.rules[nameless] = None
             continue
-        entries = reader.known(_without_later(reader, reader.mapping(item, path), path), path, keys.RULE)
+        entries = reader.known(reader.mapping(item, path), path, keys.RULE)
         name = _name(reader, entries, item, path, found)
         found.rules[name or nameless] = _rule(reader, name or "", entries, item, path, names)
         found.places.setdefault(name or nameless, (reader.report.file, item.place.line))
@@ -92,12 +93,6 @@ def _list(reader: Reader, node: Node, path: str) -> list[tuple[Node, str]]:
         reader.error(node, path, "write a list here, each item begins with `- name: ...`")
         return []
     return [(item, under(path, i)) for i, item in enumerate(node.items)]
-
-
-def _without_later(reader: Reader, entries: dict[str, Entry], path: str) -> dict[str, Entry]:
-    for key in entries.keys() & keys.RULES_LATER:
-        reader.error(entries[key], under(path, key), f"not yet: this version has no `{key}`, remove it")
-    return {key: entry for key, entry in entries.items() if key not in keys.RULES_LATER}
 
 
 def _name(reader: Reader, entries: dict[str, Entry], node: Node, path: str, found: Found) -> str | None:
@@ -124,6 +119,9 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         times, tells_empty = digests.digest(reader, entries["digest"], under(path, "digest"))
         digests.alone(reader, entries, path)
     goals = _goals(reader, entries, node, path, names)
+    escalate = (
+        _escalate(reader, entries["escalate"].node, under(path, "escalate"), names) if "escalate" in entries else None
+    )
     open_at = _hours(reader, entries["hours"].node, under(path, "hours")) if "hours" in entries else None
     if not name or conditions is None:
         return None
@@ -134,6 +132,7 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         to=goals,
         stop=stop,
         hours=open_at,
+        escalate=escalate,
         digest=times,
         tells_empty=tells_empty,
         after=after,
@@ -173,6 +172,17 @@ def _warn_of_half_a_story(reader: Reader, rule: Rule, entries: dict[str, Entry],
             "add `settle: 10m`, longer than a run takes, or `live: true`"
         )
         reader.warn(entries["flaky"].node, under(path, "flaky"), text)
+
+
+def _escalate(reader: Reader, node: Node, path: str, names: Names) -> Escalation | None:
+    entries = reader.known(reader.mapping(node, path), path, keys.ESCALATE)
+    for key, example in (("after", "2h"), ("to", "oncall")):
+        if key not in entries:
+            reader.error(node, path, f"'{key}' is missing: write for example `{key}: {example}`")
+    after = _repeat(reader, entries["after"].node, under(path, "after"), names) if "after" in entries else None
+    said = {key: entry for key, entry in entries.items() if key != "after"}
+    goals = _goals(reader, said, node, path, names) if "to" in said else ()
+    return Escalation(after=after, to=goals) if after is not None and goals else None
 
 
 def _hours(reader: Reader, node: Node, path: str) -> Hours | None:
@@ -318,7 +328,7 @@ def _goal(reader: Reader, node: Node, path: str, common: Mapping[str, Any], name
     own: dict[str, Any] = {}
     name_node: Node = node
     if isinstance(node, Tree):
-        entries = reader.known(_without_later(reader, node.entries, path), path, keys.GOAL)
+        entries = reader.known(node.entries, path, keys.GOAL)
         own = {key: _said(reader, key, entries[key].node, under(path, key), names) for key in _SAID if key in entries}
         if "destination" not in entries:
             reader.error(node, path, "'destination' is missing: which one is this about?")
@@ -402,6 +412,14 @@ def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[str,
     return tuple(word for word in chosen if word)
 
 
+def _repeat(reader: Reader, node: Node, path: str, _names: Names) -> float | None:
+    found: timedelta | None = reader.parsed(node, path, parse_duration)
+    if found is None or _SHORTEST_REPEAT <= found <= _LONGEST_REPEAT:
+        return found.total_seconds() if found is not None else None
+    reader.error(node, path, f"write something from {span(_SHORTEST_REPEAT)} to {span(_LONGEST_REPEAT)}")
+    return None
+
+
 def _settle(reader: Reader, node: Node, path: str, _names: Names) -> float | None:
     found: timedelta | None = reader.parsed(node, path, parse_duration)
     if found is None or found <= _LONGEST_SETTLE:
@@ -418,6 +436,7 @@ _SAID: dict[str, Callable[[Reader, Node, str, Names], Any]] = {
     "mention": _mention,
     "mention_when": _changes,
     "settle": _settle,
+    "repeat": _repeat,
 }
 
 
