@@ -7,11 +7,9 @@ See docs/quiet.md and docs/decisions/0019-time-makes-events.md.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from bridge.config import Config
 from bridge.digest import BEFORE, Summary, headline, in_words, is_result
@@ -23,9 +21,8 @@ from bridge.receive import Deciding
 from bridge.render import UNMUTED
 from bridge.route import Rule, hears
 from bridge.schedule import Schedule, last_time, time_before
-from bridge.store.base import Arrival, Decision, First, Mute, Store, StoredDelivery, StoredEvent
+from bridge.store.base import Arrival, Decision, First, Mute, Store, StoredDelivery
 
-AT_A_TIME = 1_000  # results; between two slices a webhook goes first
 ENDED_WITHIN = timedelta(days=1)  # a bridge that was down for longer says nothing of the mutes that ended meanwhile
 AFTER_THE_END = timedelta(seconds=5)  # what came under a mute is kept quiet a little later
 COUNTED = 10_000  # messages that a mute has kept quiet; more are not counted
@@ -100,9 +97,9 @@ class Occasions:
         if not places:
             return
         begin = max(mute.since, mute.until - LONGEST_MUTE)
-        async for stored in results(self._store, begin, now):
+        async for event in self._store.results(begin, now):
             for place in places.values():
-                place.hear(stored)
+                place.hear(event)
         for (destination, channel), place in places.items():
             digest = place.summary.digest().with_(
                 since=mute.since, until=mute.until, mute=mute.what, reason=mute.reason, quiet=place.count
@@ -144,9 +141,9 @@ class _Place:
         if delivery.event is not None:
             self.tracks.add(track_key(delivery.event))
 
-    def hear(self, stored: StoredEvent) -> None:
-        if stored.event is not None and is_result(stored.event) and track_key(stored.event) in self.tracks:
-            self.summary.hear(stored.event, stored.received_at)
+    def hear(self, event: Event) -> None:
+        if event.received_at is not None and is_result(event) and track_key(event) in self.tracks:
+            self.summary.hear(event, event.received_at)
 
 
 def _by_place(kept: Iterable[StoredDelivery]) -> dict[tuple[str, str | None], _Place]:
@@ -186,19 +183,8 @@ def own_event(digest: Digest) -> Event:
 async def digest_of(store: Store, rule: Rule, since: datetime, until: datetime) -> Digest:
     """Return what happened between these times, of all that `rule` hears. Raises StoreUnavailable."""
     summary = Summary(since, until)
-    async for stored in results(store, since - BEFORE, until):
-        if stored.event is not None and hears(rule, stored.event).matched:
-            summary.hear(stored.event, stored.received_at)
+    async for event in store.results(since - BEFORE, until):
+        if event.received_at is not None and hears(rule, event).matched:
+            summary.hear(event, event.received_at)
     zone = rule.digest.zone if rule.digest is not None else "UTC"
     return summary.digest().with_(rule=rule.name, period=in_words(since, until, zone))
-
-
-async def results(store: Store, since: datetime, until: datetime) -> AsyncIterator[StoredEvent]:
-    """Yield the recorded results between these times, a slice in memory at a time. Raises StoreUnavailable."""
-    ask = partial(store.results, since, until, AT_A_TIME)
-    found = await ask()
-    while found:
-        for stored in found:
-            yield stored
-        await asyncio.sleep(0)
-        found = await ask(after=found[-1]) if len(found) == AT_A_TIME else []

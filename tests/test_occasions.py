@@ -193,10 +193,10 @@ async def test_an_empty_day_is_looked_through_once(world: World) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.store, name)
 
-        async def results(self, *given: Any, **more: Any) -> list[StoredEvent]:
+        def results(self, *given: Any) -> AsyncIterator[Event]:
             nonlocal asked
             asked += 1
-            return await world.store.results(*given, **more)
+            return world.store.results(*given)
 
     leader = Occasions(Counting(), lambda: world.config, lambda: world.at)  # type: ignore[arg-type]
     await world.tell(MONDAY, leader)
@@ -215,7 +215,7 @@ async def test_the_match_says_which_runs_it_looks_at(tmp_path: Path, store: Stor
 async def test_more_results_than_are_read_at_once_are_all_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.occasions.AT_A_TIME", 2)
+    monkeypatch.setattr("bridge.store.rows.SLICE", 2)
     for hour in range(5):
         await world.came("success", MONDAY - (hour + 1) * HOUR)
     (one,) = await world.tell(MONDAY)

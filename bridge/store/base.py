@@ -349,11 +349,9 @@ class Store(Protocol):
 
     async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]: ...
 
-    async def results(
-        self, since: datetime, until: datetime, limit: int, after: StoredEvent | None = None
-    ) -> list[StoredEvent]:
-        """Return the recorded events that tell a result (their `change` is known), from `since` to before `until`, in
-        the order of their arrival; the next ones `after` the last that was returned."""
+    def results(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        """Yield the recorded events that tell a result (their `change` is known), from `since` to before `until`, in
+        the order of their arrival. Slice by slice: neither memory nor anybody who waits notices how many they are."""
         ...
 
     async def deliveries(self, *, limit: int, **where: Any) -> list[StoredDelivery]: ...

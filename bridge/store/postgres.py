@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge import codec
 from bridge.errors import StoreUnavailable
-from bridge.event import Identity, Track
+from bridge.event import Event, Identity, Track
 from bridge.observe import log
 from bridge.store import _postgres_accept, _postgres_deliver, _postgres_shared
 from bridge.store._postgres_batch import Batches, Waiting
@@ -49,14 +49,15 @@ from bridge.store.rows import (
     EVENT_COLUMNS,
     EVENT_KEYS,
     SEEN_FOR,
+    SLICE,
     TRACKS_FOR,
     chosen_deliveries,
     day,
     depths,
-    from_there,
     lane,
     moment,
     number,
+    result,
     stored_delivery,
     stored_event,
     where,
@@ -109,12 +110,12 @@ READY = """
     INSERT INTO seen (source, key, event_id, sent_at, at) VALUES ('', '', 0, NULL, 0)
     ON CONFLICT (source, key) DO UPDATE SET at = excluded.at
 """
-RESULTS = f"""
-    SELECT {EVENT_COLUMNS}, NULL FROM events
+RESULTS = """
+    SELECT id, received_at, event FROM events
     WHERE (received_at, id) > ($1, $2) AND received_at < $3 AND state IN ('routed', 'unrouted')
       AND position($4::bytea in event) > 0
     ORDER BY received_at, id LIMIT $5
-"""  # noqa: S608 - our own words
+"""
 WAITING = """
     SELECT destination, count(*), min(created_at) FROM deliveries WHERE state IN ('pending', 'sending')
     GROUP BY destination
@@ -457,11 +458,12 @@ class PostgresStore:
         )
         return [stored_event(row) for row in rows]
 
-    async def results(
-        self, since: datetime, until: datetime, limit: int, after: StoredEvent | None = None
-    ) -> list[StoredEvent]:
-        begin = from_there(since, after)
-        return [stored_event(row) for row in await self._rows(RESULTS, *begin, until.timestamp(), CHANGE, limit)]
+    async def results(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        begin = since.timestamp(), 0
+        while found := await self._rows(RESULTS, *begin, until.timestamp(), CHANGE, SLICE):
+            for event in filter(None, map(result, found)):
+                yield event
+            begin = found[-1]["received_at"], found[-1]["id"]
 
     async def event(self, event_id: str) -> StoredEvent | None:
         found = await self.events(limit=1, id=number(event_id))

@@ -54,6 +54,7 @@ DELIVERY_KEYS = {
     "like": "d.text LIKE ?",
     "unlike": "d.text NOT LIKE ?",
 }
+SLICE = 250  # results that are read at once
 CHANGE = b'"change":"'
 """What stands in the JSON of an event that tells a result; in a text its quotes would have backslashes."""
 MUTED = "muted by m"
@@ -63,11 +64,6 @@ GATHERED = 1_000  # at most so many are said together with one
 CLAIM_COLUMNS = "event_id, target, version, created_at, attempts, unsure, plain, replayed, tries, run_key, lane"
 
 compress = zstandard.ZstdCompressor(level=1).compress  # for the loop's thread: it may not be shared
-
-
-def from_there(since: datetime, after: StoredEvent | None) -> tuple[float, int]:
-    """Return the time and number that the next results come after."""
-    return (after.received_at.timestamp(), number(after.id)) if after is not None else (since.timestamp(), 0)
 
 
 def unzip(body: bytes | None) -> bytes:
@@ -149,6 +145,12 @@ def readable_event(text: bytes | None, event_number: int) -> Event | None:
 def event(text: bytes, event_number: int) -> Event:
     """Return a stored event. Raises ValueError."""
     return codec.load(text, Event).with_(id=f"e{event_number}")
+
+
+def result(row: Sequence[Any]) -> Event | None:
+    """Return what the columns id, received_at and event say; None for what cannot be read back."""
+    found = readable_event(row[2], row[0])
+    return found.with_(received_at=moment(row[1])) if found is not None else None
 
 
 def stored_event(row: Sequence[Any]) -> StoredEvent:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bridge.errors import StoreUnavailable
-from bridge.event import Identity, Track
+from bridge.event import Event, Identity, Track
 from bridge.store import _sqlite_deliver as delivering
 from bridge.store import _sqlite_look as looking
 from bridge.store import _sqlite_shared, rows
@@ -262,10 +262,12 @@ class SqliteStore:
     async def events(self, *, limit: int, **where: Any) -> list[StoredEvent]:
         return await self._read(lambda db: looking.events(db, limit, where))
 
-    async def results(
-        self, since: datetime, until: datetime, limit: int, after: StoredEvent | None = None
-    ) -> list[StoredEvent]:
-        return await self._read(lambda db: looking.results(db, since, until, limit, after))
+    async def results(self, since: datetime, until: datetime) -> AsyncIterator[Event]:
+        begin = since.timestamp(), 0
+        while found := await self._read(partial(looking.results, begin=begin, until=until)):
+            for event in filter(None, map(rows.result, found)):
+                yield event
+            begin = found[-1][1], found[-1][0]
 
     async def event(self, event_id: str) -> StoredEvent | None:
         found = await self.events(limit=1, id=rows.number(event_id))
