@@ -174,11 +174,11 @@ async def test_a_bridge_that_was_down_tells_the_newest_one_and_not_all(world: Wo
 
 async def test_a_rule_that_comes_with_a_new_configuration_waits_for_its_time(world: World) -> None:
     await world.tell(MONDAY - HOUR)
-    await world.came("failure", MONDAY - HOUR)
+    await world.came("failure", MONDAY - 2 * HOUR)
     later = replace(OSLO, at=time(8))
     world.config = replace(world.config, rules=(digest_rule("builds", schedule=later, name="new"),))
     assert await world.tell(MONDAY + HOUR) == []
-    assert [said(one) for one in await world.tell(MONDAY + DAY)] == ["new: 1 broke"]
+    assert [said(one) for one in await world.tell(MONDAY + DAY)] == ["new: 1 still broken"]
 
 
 async def test_an_empty_day_is_told_by_nobody_who_did_not_ask(tmp_path: Path, store: Store) -> None:
@@ -186,8 +186,11 @@ async def test_an_empty_day_is_told_by_nobody_who_did_not_ask(tmp_path: Path, st
     assert [said(one) for one in await world.tell(MONDAY)] == ["asks: no run ended"]
 
 
-async def test_an_empty_day_is_looked_through_once(world: World) -> None:
+@pytest.mark.parametrize("empty", [True, False])
+async def test_a_day_is_looked_through_once(world: World, empty: bool) -> None:
     asked = 0
+    if not empty:
+        await world.came("failure", MONDAY - HOUR)
 
     class Counting:
         def __getattr__(self, name: str) -> Any:
@@ -202,6 +205,9 @@ async def test_an_empty_day_is_looked_through_once(world: World) -> None:
     await world.tell(MONDAY, leader)
     await world.tell(MONDAY + HOUR, leader)
     assert asked == 1
+    again = Occasions(Counting(), lambda: world.config, lambda: world.at)  # type: ignore[arg-type]
+    await world.tell(MONDAY + HOUR, again)
+    assert asked == (2 if empty else 1), "that it was told is known, that there was nothing to tell is not"
 
 
 async def test_the_match_says_which_runs_it_looks_at(tmp_path: Path, store: Store) -> None:
@@ -294,6 +300,9 @@ async def test_the_end_of_a_mute_says_what_was_kept_quiet_and_is_failing_still(q
     await quiet.store.mute(mute(MONDAY, MONDAY + 2 * HOUR))
     await muted(quiet, "failure", MONDAY + HOUR, "m1", branch="main")
     await muted(quiet, "failure", MONDAY + HOUR, "m1", branch="spare")
+    quiet.config = replace(quiet.config, rules=())
+    await quiet.came("failure", MONDAY + HOUR, branch="nobody was to be told of")
+    quiet.config = replace(quiet.config, rules=(RED,))
     await muted(quiet, "success", MONDAY + HOUR * 1.5, "m1", branch="spare")
     assert await quiet.tell(MONDAY + 2 * HOUR) == [], "what came last may still be on its way"
     (one,) = await quiet.tell(MONDAY + 2 * HOUR + timedelta(minutes=1))

@@ -67,8 +67,9 @@ async def test_a_slice_that_cannot_be_read_back_does_not_end_the_rest(
 
 
 async def test_one_that_told_nothing_new_is_no_second_result(store: Store) -> None:
-    await accept(store, (1, "failure", 1))
-    await store.accept(arrival(event(1, "failure"), "again", 2), ALL)
+    for at in (1.0, 2.0):  # the same result with newer words
+        await store.accept(arrival(event(1, "failure", changed_at=after(at)), f"k{at}", at), ALL)
+    assert [one.state for one in await store.events(limit=2)] == ["unchanged", "routed"]
     assert await ids(store) == ["e1"]
 
 
