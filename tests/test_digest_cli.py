@@ -150,3 +150,8 @@ def test_a_digest_that_was_told_is_shown_explained_and_replayed() -> None:
 def test_a_configuration_with_digests_is_checked() -> None:
     told = run("check")
     assert told.exit_code == 0, told.output
+
+
+def test_no_test_has_to_fire_a_digest() -> None:
+    told = json.loads(run("test", "--coverage", "--json").output)
+    assert told["unfired"] == ["red"]

@@ -8,11 +8,15 @@ from bridge import hours
 from bridge.config import keys
 from bridge.config.reader import Reader
 from bridge.config.report import under
-from bridge.config.yaml import Entry
+from bridge.config.yaml import Entry, Sequence
+from bridge.config.yaml import Mapping as Tree
 from bridge.schedule import Schedule, parse_clock, parse_days
 
 MAY_STAND_BESIDE = frozenset({"name", "match", "to", "template", "channel", "digest"})
 """The keys of a rule that mean something for a digest: it is one message of its own, about no single event."""
+
+
+MAY_STAND_IN_TO = frozenset({"template", "channel"})
 
 
 def digest(reader: Reader, entry: Entry, path: str) -> tuple[Schedule | None, bool]:
@@ -49,6 +53,16 @@ def _days(reader: Reader, entry: Entry, path: str, texts: Collection[str]) -> fr
 
 def alone(reader: Reader, entries: Mapping[str, Entry], path: str) -> None:
     """Report what stands in a rule beside its digest and has no meaning there."""
-    for key in sorted(entries.keys() - MAY_STAND_BESIDE):
+    _alone(reader, entries, path, MAY_STAND_BESIDE)
+    to = entries["to"].node if "to" in entries else None
+    places = to.items if isinstance(to, Sequence) else [to]
+    for i, place in enumerate(places):
+        if isinstance(place, Tree):
+            where = under(path, "to")
+            _alone(reader, place.entries, under(where, i) if isinstance(to, Sequence) else where, MAY_STAND_IN_TO)
+
+
+def _alone(reader: Reader, entries: Mapping[str, Entry], path: str, known: frozenset[str]) -> None:
+    for key in sorted(entries.keys() & keys.RULE.keys() - known):
         text = f"`{key}` is for rules about single events, a digest is one message about many: remove it"
         reader.error(entries[key], under(path, key), text)
