@@ -135,7 +135,10 @@ def test_a_digest_that_was_told_is_shown_explained_and_replayed() -> None:
     asyncio.run(tell())
     told = [one for one in json.loads(run("events", "--json").output) if one["source"] == "bridge"]
     assert [(one["kind"], one["title"]) for one in told] == [("digest", "1 broke"), ("digest", "1 broke")]
-    assert "good morning" in run("show", told[1]["id"]).output
+    shown = run("show", told[1]["id"]).output
+    assert "digest: of the rule 'good morning', " in shown
+    assert "; runs: 1, repositories: 1" in shown
+    assert f"why: bridge explain {told[1]['id']}" in shown
     explained = run("explain", told[1]["id"])
     assert explained.exit_code == 0, explained.output
     assert "yes  good morning" in explained.output

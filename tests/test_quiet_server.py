@@ -18,6 +18,7 @@ from bridge.store.base import Mute
 from tests.fakes.slack import FakeSlack
 from tests.running import github_run, post, serving, until, write_config
 
+TOKEN = "made-up-admin-token"
 NINE = datetime(2026, 3, 23, 9, tzinfo=UTC)
 
 
@@ -75,7 +76,7 @@ class Place:
         place = f"destinations: {{builds: {{type: slack, url: '{slack.webhook_url}'}}}}\n"
         rules = "[{name: red, match: {change: broken}, to: builds}, {name: day, to: builds, digest: {every: day}}]"
         self._path = str(write_config(folder, f"{place}rules: {rules}\n"))
-        self._environ = {"DATABASE_URL": f"sqlite:///{folder}/bridge.db"}
+        self._environ = {"DATABASE_URL": f"sqlite:///{folder}/bridge.db", "BRIDGE_ADMIN_TOKEN": TOKEN}
         self.bridge = self._made()
 
     def _made(self) -> app.Bridge:
@@ -142,3 +143,16 @@ async def test_the_end_of_a_mute_is_told_where_the_message_would_have_been(place
     place.at = NINE - timedelta(minutes=1)
     await until(lambda: len(told(slack)) == 1)
     assert "The mute of everything is over: 1 message was kept quiet" in told(slack)[0]
+
+
+async def test_the_page_shows_what_is_muted_while_it_holds(place: Place) -> None:
+    await place.mute(Mute(repository="acme/app", since=place.at, until=NINE, reason="we move house"))
+
+    async def page() -> str:
+        address, headers = f"http://127.0.0.1:{place.bridge.port}/", {"Authorization": f"Bearer {TOKEN}"}
+        async with aiohttp.ClientSession() as session, session.get(address, headers=headers) as answer:
+            return await answer.text()
+
+    assert "<strong>acme/app</strong> is muted until 2026-03-23 09:00 UTC" in await page()
+    place.at = NINE
+    assert "acme/app" not in await page()

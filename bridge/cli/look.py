@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bridge.event import Event
+from bridge.event import OWN, Event
 from bridge.units import parse_duration, span
 
 if TYPE_CHECKING:
@@ -255,7 +255,10 @@ def _show_event(item: StoredEvent) -> None:
         for line in lines_of(item.event, without=("id", "source")):
             click.echo(f"  {line}")
     click.echo(f"  rules: {', '.join(item.rules) or 'none matched'}")
-    click.echo("  why: bridge show " + item.id + " --body | bridge explain --source " + item.source + " -")
+    asked = f"bridge explain {item.id}"
+    if item.source != OWN:  # what bridge tells by itself has no body
+        asked = f"bridge show {item.id} --body | bridge explain --source {item.source} -"
+    click.echo(f"  why: {asked}")
 
 
 def lines_of(event: Event, *, without: Sequence[str] = ()) -> Iterator[str]:
@@ -271,6 +274,10 @@ def _said(name: str, value: Any, event: Event) -> str:
         page = value["url"] if value["url"] != event.url else None
         parts = (f"#{number}" if number is not None else "", f"attempt {attempt}" if attempt else "", page)
         return ", ".join([*filter(None, parts), f"id {value['id']}"])
+    if name == "digest" and event.digest is not None:
+        found = event.digest
+        of = f"the rule '{found.rule}', {found.period}" if found.rule else f"the mute of {found.mute}"
+        return f"of {of}; runs: {found.pulse.runs}, repositories: {len(found.repositories) + found.more}"
     if name == "facts":
         return "; ".join(f"{label}: {text}" for label, text in event.facts)
     if name == "duration" and event.duration is not None and 0 <= event.duration < _LONGEST:
