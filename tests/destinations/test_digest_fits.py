@@ -1,4 +1,4 @@
-"""Does a digest of many troubled repositories reach every chat whole, to its last line?"""
+"""Does a digest of many troubled repositories reach every chat whole, and the end of a mute as text alone?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 
-from bridge.event import Digest, Event, Kind
-from bridge.render import Renderer, View
+from bridge.event import Digest, Event, Kind, Status
+from bridge.render import UNMUTED, Renderer, View
 from tests.destinations.chats import CHATS, Chat
-from tests.hostile import TEMPLATES
+from tests.hostile import HOSTILE, TEMPLATES, view
 from tests.test_digest import UNTIL, Past
 
 RENDERER = Renderer(TEMPLATES)
@@ -42,3 +42,13 @@ def test_no_chat_cuts_a_digest(chat: Chat, repositories: int) -> None:
     assert ("more repositories" in text) == (digest.more > 0)
     assert "Europe/Oslo" in text, "the footer comes last"
     assert "…" not in text
+
+
+@pytest.mark.parametrize("chat", [chat for chat in CHATS if chat.looks], ids=lambda chat: chat.name)
+def test_no_word_of_a_mute_has_an_effect(chat: Chat) -> None:
+    def effects(value: str) -> set[str]:
+        return chat.effects(chat.sent(RENDERER.render(UNMUTED, view(Kind.DIGEST, Status.UNKNOWN, value), chat.type)))
+
+    usual = effects("x")
+    for value in (*HOSTILE, *chat.strange):
+        assert effects(value) <= usual, repr(value)
