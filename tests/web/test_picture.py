@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tools import picture
+from tools import picture, screen
 
 FOLDER = Path(__file__).parents[1] / "destinations" / "slack"
 GOLDEN = sorted(path for path in FOLDER.glob("*.json") if path.stem != "hostile")  # that one holds many messages
@@ -53,7 +53,7 @@ def test_what_cannot_be_drawn_is_not_left_out_in_silence() -> None:
 def test_without_a_browser_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="apt-get install chromium"):
-        picture.browser()
+        screen.browser()
 
 
 def test_the_picture_is_there_and_small() -> None:
