@@ -153,7 +153,14 @@ class Speaker:
 
 
 def rendered(
-    config: Config, renderer: Renderer, target: Target, event: Event, run: Run | None, now: datetime
+    config: Config,
+    renderer: Renderer,
+    target: Target,
+    event: Event,
+    run: Run | None,
+    now: datetime,
+    *,
+    together: tuple[Event, ...] = (),
 ) -> Message:
     """Return what `target` says of `event`; what a template cannot say, the plain message does."""
     chat = config.destinations[target.destination].type
@@ -164,6 +171,7 @@ def rendered(
         mentions=mentions(target.mention, event, config.people, DESTINATIONS[chat].PERSON),
         now=now,
         live=target.live,
+        together=together,
     )
     try:
         return renderer.render(target.template, view, chat)

@@ -462,17 +462,17 @@ class Courier:
 
     async def _current(self, claimed: Claimed) -> Claimed | None:
         """Return a reminder and the like as its track stands now."""
-        target, event = claimed.target, _newest(claimed)
+        target, event = claimed.target, claimed.event
         if claimed.replayed:
             return replace(claimed, event=all_clear(event)) if target.role == ALL_CLEAR else claimed
         track = await self._store.track(track_key(event))
-        match still(target, event, track, claimed.created_at, self._now()):
+        match still(target, event, _newest(claimed), track, self._now()):
             case Event() as now:
                 return replace(claimed, event=now)
             case datetime() as until:
                 await self._wait_until(claimed, until)
             case reason:
-                await self._settle(claimed, "folded", "folded", reason, along=_along(claimed, text=reason))
+                await self._settle(claimed, "folded", "folded", reason)  # what waits behind it may be of a later row
         return None
 
     async def _unmuted(self, claimed: Claimed) -> Claimed | None:

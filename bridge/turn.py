@@ -57,18 +57,17 @@ def unsaid(target: Target, event: Event, run: Run | None) -> str:
 # -- what is said again while it fails ---------------------------------------------------------------------------------
 
 
-def still(
-    target: Target, event: Event, track: Track | None, owed_at: datetime, now: datetime
-) -> Event | datetime | str:
+def still(target: Target, event: Event, newest: Event, track: Track | None, now: datetime) -> Event | datetime | str:
     """Return what a target with a role has to tell of the failure `event` by what is known of its track.
 
-    That is the event as it stands now; or the time until which there is nothing to tell yet; or why there is nothing.
+    That is the `newest` failure as it stands now; or the time until which there is nothing to tell yet; or why there is
+    nothing.
     """
-    if now - (event.received_at or owed_at) > LONGEST:
+    if event.received_at is not None and now - event.received_at > LONGEST:
         return f"not said after {LONGEST.days} days"
     row = failing(event, track)
     if target.role != ALL_CLEAR:
-        return event.with_(change=Change.STILL_FAILING, failing_since=row[0], failures=row[1]) if row else FIXED_SINCE
+        return newest.with_(change=Change.STILL_FAILING, failing_since=row[0], failures=row[1]) if row else FIXED_SINCE
     if row is not None:
         return now + LOOK_AGAIN
     if track is None or fails(event, track):

@@ -197,7 +197,7 @@ FAILURE = Target(destination="builds", template="reminder", role=REMINDER)
 )
 def test_a_row_of_failures_lasts_until_a_success_in_the_order_of_runs(branch: Branch, row: int | None) -> None:
     assert branch.row() == row
-    told = turn.still(FAILURE, branch.events[0], branch.track, NOON, NOON)
+    told = turn.still(FAILURE, branch.events[0], branch.events[-1], branch.track, NOON)
     assert told == "fixed meanwhile" if row is None else isinstance(told, Event) and told.failures == row
 
 
@@ -205,13 +205,13 @@ def test_who_was_escalated_to_waits_until_it_is_fixed_and_not_longer_than_anybod
     clear = FAILURE.with_(role=ALL_CLEAR)
     branch = Branch().ends(1, "failure")
     event = branch.events[0]
-    assert turn.still(clear, event, branch.track, NOON, NOON) == NOON + timedelta(minutes=1)
-    assert turn.still(clear, event, branch.track, NOON, NOON + timedelta(days=31)) == "not said after 30 days"
-    assert turn.still(clear, event, None, NOON, NOON) == "fixed, and broken anew"
-    fixed = turn.still(clear, event, branch.ends(2, "success").track, NOON, NOON)
+    assert turn.still(clear, event, event, branch.track, NOON) == NOON + timedelta(minutes=1)
+    assert turn.still(clear, event, event, branch.track, NOON + timedelta(days=31)) == "not said after 30 days"
+    assert turn.still(clear, event, event, None, NOON) == "fixed, and broken anew"
+    fixed = turn.still(clear, event, event, branch.ends(2, "success").track, NOON)
     assert isinstance(fixed, Event)
     assert (fixed.change, fixed.status.value) == (Change.FIXED, "success")
-    assert turn.still(clear, event, branch.ends(3, "failure").track, NOON, NOON) == "fixed, and broken anew"
+    assert turn.still(clear, event, event, branch.ends(3, "failure").track, NOON) == "fixed, and broken anew"
 
 
 def test_a_reminder_that_was_given_up_is_followed_by_the_next_and_an_escalation_by_nothing() -> None:

@@ -114,8 +114,10 @@ def outcome(config: Config, case: TestCase) -> Outcome:
         heard = rehearsal.hear(event, change)
         change = None if event.status.finished else change  # what is given was before the first result
         everything.append(heard)
+    rehearsal.end()
+    for step, heard in zip(case.steps, everything, strict=True):
         faults = list(_faults(config, step.expect, [heard]))
-        found.faults += [(line, f"at +{span(step.at)}: {fault}") for fault in faults]
+        found.faults += [(step.line or case.line, f"at +{span(step.at)}: {fault}") for fault in faults]
         if faults or len(case.steps) == 1:
             found.verdicts = route(config.rules, heard.event).verdicts
     found.fired = {name for heard in everything for name in heard.rules}
