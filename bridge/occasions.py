@@ -7,7 +7,7 @@ See docs/quiet.md and docs/decisions/0019-time-makes-events.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -93,20 +93,29 @@ class Occasions:
         mutes = _one_after_another(mute, alike)
         kept = [delivery for one in mutes for delivery in await self._kept_by(one)]
         mute = replace(mute, since=mutes[-1].since)
-        places = {place: found for place, found in _by_place(kept).items() if place[0] in self._config().destinations}
+        # An id begins again with a new database, a time does not.
+        name = f"mute|{mute.id}|{mute.until.timestamp():.0f}"
+        places = {
+            f"{name}|{destination}|{channel or ''}": place
+            for (destination, channel), place in _by_place(kept).items()
+            if destination in self._config().destinations
+        }
+        for told in await self._store.seen(OWN, tuple(places)):
+            del places[told]
+        await self._tell_places(mute, places, now)
+
+    async def _tell_places(self, mute: Mute, places: Mapping[str, _Place], now: datetime) -> None:
+        """Tell each place, by the name of what it is told, how many messages it missed and what is failing now."""
         if not places:
             return
-        begin = max(mute.since, mute.until - LONGEST_MUTE)
-        async for event in self._store.results(begin, now):
+        async for event in self._store.results(max(mute.since, mute.until - LONGEST_MUTE), now):
             for place in places.values():
                 place.hear(event)
-        for (destination, channel), place in places.items():
+        for name, place in places.items():
             digest = place.summary.digest().with_(
                 since=mute.since, until=mute.until, mute=mute.what, reason=mute.reason, quiet=place.count
             )
-            target = Target(destination=destination, template=UNMUTED, channel=channel, rules=tuple(place.rules))
-            name = f"mute|{mute.id}|{mute.since.timestamp():.0f}|{destination}|{channel or ''}"
-            await self._accept(name, digest, _Owing(target), now)
+            await self._accept(name, digest, _Owing(place.target()), now)
 
     async def _kept_by(self, mute: Mute) -> list[StoredDelivery]:
         return await self._store.deliveries(limit=COUNTED, like=f"muted by {mute.id} (%", settled=mute.since)
@@ -130,6 +139,8 @@ def _one_after_another(mute: Mute, alike: Sequence[Mute]) -> list[Mute]:
 class _Place:
     """What a mute has kept from one place: how much, of which rules and tracks."""
 
+    destination: str
+    channel: str | None
     summary: Summary
     count: int = 0
     rules: dict[str, None] = field(default_factory=dict)
@@ -140,6 +151,10 @@ class _Place:
         self.rules |= dict.fromkeys(delivery.target.rules)
         if delivery.event is not None:
             self.tracks.add(track_key(delivery.event))
+
+    def target(self) -> Target:
+        rules = tuple(self.rules)
+        return Target(destination=self.destination, template=UNMUTED, channel=self.channel, rules=rules)
 
     def hear(self, event: Event) -> None:
         if event.received_at is not None and is_result(event) and track_key(event) in self.tracks:
@@ -153,7 +168,7 @@ def _by_place(kept: Iterable[StoredDelivery]) -> dict[tuple[str, str | None], _P
     for one in known:
         where = (one.target.destination, one.target.channel)
         if since is not None and where not in places:
-            places[where] = _Place(Summary(since, datetime.max.replace(tzinfo=since.tzinfo)))
+            places[where] = _Place(*where, Summary(since, datetime.max.replace(tzinfo=since.tzinfo)))
         places[where].add(one)
     return places
 
