@@ -1,8 +1,8 @@
 """What would be said if these events came now, one after another? What `bridge test` asks.
 
 Folds and routes with the functions that the server asks, and remembers runs, tracks and what waits in dictionaries in
-place of a store. Pure: time is the events' own, nothing is sent. What is due before an event comes is said before it. A
-living message is said once, where it begins.
+place of a store. Pure: time is the events' own, nothing is sent. What is due before an event comes is said before it,
+digests too: those come of the event before them. A living message is said once, where it begins.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from heapq import heappop, heappush
 
 from bridge.backtest import rendered
 from bridge.config import Config
-from bridge.event import ALL_CLEAR, ESCALATION, REMINDER, Change, Event, Run, Target, Track
+from bridge.digest import BEFORE, Summary, in_words, is_result
+from bridge.event import ALL_CLEAR, ESCALATION, REMINDER, Change, Digest, Event, Run, Target, Track
 from bridge.fold import run_key, track_key
 from bridge.message import COLLECTED, Message
+from bridge.occasions import own_event
 from bridge.receive import Deciding
 from bridge.render import Renderer
+from bridge.route import Rule, hears, route
+from bridge.schedule import Schedule, time_before, times_between
 from bridge.store.rows import lane_of
 from bridge.turn import after_it, newest_of_each, ready_at, still, unsaid
 
@@ -63,11 +67,15 @@ class Rehearsal:
         self._lanes: dict[str, list[_Owed]] = {}
         self._turns: list[tuple[datetime, int, str]] = []  # when the first of which lane is due
         self._events = 0
+        self._digests = [(rule, rule.digest) for rule in config.rules if rule.digest is not None]
+        self._results: list[tuple[datetime, Event]] = []  # what a digest may tell of
+        self._last: tuple[datetime, Heard] | None = None
 
     def hear(self, event: Event, change: Change | None = None) -> Heard:
         """Return what comes of `event`; a `change` that is told is believed, else it is found out."""
         at = event.received_at or START
         self._until(at)
+        self._tell_digests(at)
         known = self._runs.get(run_key(event) or "")
         first = self._deciding.first(event, known, repeat=False, sent_at=None)
         track = self._tracks.get(first.track) or self._past(first.track) if first.track else None
@@ -88,11 +96,38 @@ class Rehearsal:
             if not (target.live and target.key in living):
                 self._owe(lane_of(target, run_key(event), self._events, decision.event), _Owed(target, heard, at))
         self._until(at)
+        self._last = at, heard
+        if self._digests and is_result(decision.event):
+            self._results.append((at, decision.event))
         return heard
 
     def end(self) -> None:
         """Say what still waits, in its time; but nothing again, and to nobody else: that might go on for ever."""
         self._until(NEVER)
+
+    # -- digests -------------------------------------------------------------------------------------------------------
+
+    def _tell_digests(self, now: datetime) -> None:
+        """Say every digest whose time has come since the last event."""
+        if self._last is None:
+            return
+        before, heard = self._last
+        due = [(at, rule, times) for rule, times in self._digests for at in times_between(times, before, now)]
+        for at, rule, times in sorted(due, key=lambda one: one[0]):
+            digest = self._digest(rule, times, at)
+            if rule.tells_empty or not digest.empty:
+                event = own_event(digest)
+                for target in route([rule], event).targets:
+                    message = rendered(self._config, self._renderer, target, event, None, at)
+                    heard.said.append((target, message))
+
+    def _digest(self, rule: Rule, times: Schedule, until: datetime) -> Digest:
+        since = time_before(times, until)
+        summary = Summary(since, until)
+        for at, event in self._results:
+            if since - BEFORE <= at and hears(rule, event).matched:
+                summary.hear(event, at)
+        return summary.digest().with_(rule=rule.name, period=in_words(since, until, times.zone))
 
     # -- what waits ----------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,14 @@ def time_before(schedule: Schedule, moment: datetime) -> datetime:
     return last_time(schedule, moment - timedelta(microseconds=1))
 
 
+def times_between(schedule: Schedule, after: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the moments after one time and not after the other, in UTC."""
+    moment = next_time(schedule, after)
+    while moment <= until:
+        yield moment
+        moment = next_time(schedule, moment)
+
+
 def _moments(schedule: Schedule, now: datetime, days: Iterable[int]) -> Iterator[datetime]:
     zone = ZoneInfo(schedule.zone)
     today = now.astimezone(zone).date()

@@ -231,3 +231,35 @@ def test_the_examples_of_the_page_pass(folder: Path) -> None:
         (folder / f"{number}.yaml").write_text(text)
     done = run(*(f"{number}.yaml" for number in range(len(tests))), "--coverage")
     assert (done.exit_code, tests != []) == (0, True), done.output
+
+
+# -- digests
+
+DIGEST = """\
+  - {name: monday, match: {branch: main}, to: team, digest: {every: week, zone: Europe/Oslo}}
+"""
+WEEK = """\
+    event: {repository: acme/app, branch: main}
+    events:
+      - {number: 1, status: success, expect: {messages: 0}}
+      - {at: 2d, number: 2, status: failure, expect: {messages: %s, text: [broke, "monday: 1 broke"]}}
+      - {at: %s, number: 3, status: success}
+"""
+
+
+def test_a_digest_on_monday_comes_of_the_event_before_it(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + DIGEST)
+    assert faults(folder, WEEK % (3, "6d20h")) == [], "nine o'clock of the Monday after, in Oslo"
+    assert faults(folder, WEEK % (3, "6d19h59m"))[0].startswith("at +2 d: expected 3 messages, but there were 2")
+
+
+def test_a_week_without_a_result_has_no_digest_and_one_that_asks_for_it_has(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + DIGEST)
+    quiet = """\
+    event: {repository: acme/app, branch: main, status: queued}
+    events: [{number: 1}, {at: 15d, number: 2}]
+    expect: {messages: %s}
+"""
+    assert faults(folder, quiet % 0) == []
+    (folder / "config.yaml").write_text((HEAD + DIGEST).replace("every: week", "every: week, when_empty: say"))
+    assert faults(folder, quiet % 2) == []
