@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.event import Change, Kind, Status
-from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
+from bridge.message import COLLECTED, REMINDER, Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.render import DEFAULT_TEMPLATE, UNMUTED, Renderer, View, plain
 from bridge.render.samples import full
 from tests.destinations.chats import CHATS, Chat
@@ -49,6 +49,7 @@ def sent(chat: Chat, message: Message) -> Any:
 
 # -- how it looks
 
+FAILED = full(Kind.TASK, Status.FAILURE, None)
 ORDINARY = {
     "run-broken": full(Kind.PIPELINE, Status.FAILURE, Change.BROKEN),
     "run-fixed": full(Kind.PIPELINE, Status.SUCCESS, Change.FIXED),
@@ -62,6 +63,9 @@ ORDINARY = {
     "audit": full(Kind.AUDIT, Status.UNKNOWN, None),
     "digest": full(Kind.DIGEST, Status.UNKNOWN, None),
     "unmuted": full(Kind.DIGEST, Status.UNKNOWN, None),
+    "tasks": replace(FAILED, together=tuple(FAILED.event.with_(id=str(number)) for number in range(3))),
+    COLLECTED: replace(FAILED, together=(FAILED.event, full(Kind.RELEASE, Status.UNKNOWN, None).event)),
+    REMINDER: full(Kind.PIPELINE, Status.FAILURE, Change.STILL_FAILING),
 }
 
 
@@ -77,7 +81,7 @@ def golden(chat: Chat, name: str, text: str) -> None:
 @pytest.mark.parametrize("name", ORDINARY)
 def test_golden(chat: Chat, name: str) -> None:
     seen = ORDINARY[name]
-    template = name if name == UNMUTED else DEFAULT_TEMPLATE[seen.event.kind]
+    template = name if name in (UNMUTED, COLLECTED, REMINDER) else DEFAULT_TEMPLATE[seen.event.kind]
     body = sent(chat, RENDERER.render(template, seen, chat.type))
     golden(chat, name, json.dumps(body, ensure_ascii=False, indent=1) + "\n")
 
@@ -157,6 +161,23 @@ def test_the_one_who_is_to_be_called_is_called(chat: Chat) -> None:
     assert chat.person in json.dumps(told)
     assert chat.person not in json.dumps(untold)
     assert chat.effects(told) != chat.effects(untold) or chat.type == "console", "on a terminal it is a name"
+
+
+@every_chat
+@pytest.mark.parametrize("template", ["task", COLLECTED, REMINDER])
+def test_no_text_of_many_events_is_more_than_text(chat: Chat, template: str) -> None:
+    """With `together`, what is listed comes from strangers as well."""
+
+    def told(text: str) -> Any:
+        one = view(Kind.TASK, Status.FAILURE, text)
+        return sent(chat, RENDERER.render(template, replace(one, together=(one.event,) * 3), "console"))
+
+    def leads(body: Any) -> set[str]:
+        return {effect for effect in chat.effects(body) if not effect.startswith("leads to ")}
+
+    usual = leads(told("x")) | leads(told("x\ny"))
+    for value in (*HOSTILE, *chat.strange):
+        assert leads(told(value)) <= usual, repr(value)
 
 
 @every_chat
