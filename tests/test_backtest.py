@@ -20,7 +20,7 @@ from bridge.receive import Deciding, arrival_of, understand
 from bridge.sources import SOURCES, Bound
 from bridge.store import open_store
 from bridge.store.base import Arrival, StoredEvent
-from tests.arrivals import NOON, arrival, event
+from tests.arrivals import NOON, arrival, event, task
 from tests.sources.common import HERE, SHARED
 
 HEAD = """\
@@ -245,3 +245,35 @@ def test_an_unchanged_configuration_says_the_same_of_every_fixture(folder: Path,
 
 def test_without_a_candidate_it_is_wrong_usage(folder: Path) -> None:
     assert CliRunner().invoke(bridge, ["backtest"]).exit_code == 2
+
+
+# -- what waits
+
+
+def failing_jobs(count: int) -> list[Arrival]:
+    return [arrival(task(1, f"test {number}", "failure"), f"j{number}", number) for number in range(count)]
+
+
+def test_what_is_gathered_counts_once(folder: Path) -> None:
+    jobs = "  - {name: jobs, match: {kind: task, status: failure}, to: builds%s}\n"
+    running = written(folder, "config.yaml", jobs % "")
+    candidate = written(folder, "new.yaml", jobs % ", settle: 20s")
+    keep(running, failing_jobs(30))
+    found = compare(running, candidate, recorded())
+    assert (found.running, found.candidate) == (30, 2)  # the window of the second begins after the first's
+    assert [(kind.how, sum(one.days.values())) for kind, one in found.differences.items()] == [("dropped", 28)]
+    assert not compare(candidate, candidate, recorded()).differences
+
+
+def test_what_is_said_again_and_escalated_counts_with_the_failure_that_it_is_of(folder: Path) -> None:
+    quiet = "  - {name: red, match: {change: [broken, fixed]}, to: builds%s}\n"
+    running = written(folder, "config.yaml", quiet % "")
+    candidate = written(folder, "new.yaml", quiet % ", repeat: 4h, escalate: {after: 2h, to: oncall}")
+    ends = [(1, "failure", 0.0), (2, "failure", 5.0), (3, "success", 9.0), (4, "failure", 10.0), (5, "success", 11.0)]
+    keep(running, [arrival(event(run, word), f"k{run}", hours * 3600) for run, word, hours in ends])
+    found = compare(running, candidate, recorded())
+    assert (found.running, found.candidate) == (4, 8)
+    added = {str(kind.after): (sum(one.days.values()), one.events) for kind, one in found.differences.items()}
+    assert added == {"builds": (2, ["e1", "e1"]), "oncall": (2, ["e1", "e1"])}
+    same = compare(candidate, candidate, recorded())
+    assert (same.running, same.differences) == (8, {})
