@@ -14,12 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from bridge import codec
-from bridge.destinations import _rocketchat_text
+from bridge.destinations import _either, _rocketchat_text
 from bridge.destinations._http import ask, header, judge_status, retry_after
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt, digest, refusal, secret_of
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
@@ -43,14 +41,7 @@ _MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 def _site(value: str | None) -> str | None:
-    if value is None:
-        return None
-    url = value.strip().rstrip("/")
-    if not codec.web_url(url) or "?" in url or "#" in url:
-        raise ValueError("site is no address, write the one of the browser: https://chat.example.com")
-    if "/api/v1" in url or "/hooks/" in url:
-        raise ValueError("site is the server alone, https://chat.example.com; a webhook's address is url")
-    return url
+    return _either.site(value, "/api/v1")
 
 
 def _channel(value: str | None) -> str | None:
@@ -78,17 +69,9 @@ class Options(DestinationOptions):
 
     @model_validator(mode="after")
     def _one_way(self) -> Options:
-        url, token = secret_of(self.url), secret_of(self.token)
-        if url and (token or self.site):
-            raise ValueError("give url (a webhook), or site, token and channel (a bot), not both")
-        if url:
-            _check_webhook(url)
-        elif not (token and self.site and self.channel):
-            missing = [name for name in ("site", "token", "channel") if not getattr(self, name)]
-            wanted = f"; {' and '.join(missing)} missing" if len(missing) < 3 else ""
-            raise ValueError(f"give url (an incoming webhook), or site, token and channel (a bot){wanted}")
-        elif not re.fullmatch(r"[!-~]+", token):
-            raise ValueError("the token has spaces or letters that no token has, copy it again")
+        webhook = _either.one_way(self.url, self.site, self.token, self.channel)
+        if webhook:
+            _either.check_webhook(webhook, r"[A-Za-z0-9]+/[A-Za-z0-9_-]+", LABEL, _COPY)
         elif (self.channel or "").startswith("@"):
             raise ValueError('a bot posts to rooms, not to people: write a room\'s name, "#builds", or its id')
         return self
@@ -97,13 +80,6 @@ class Options(DestinationOptions):
         if self.token and channel.startswith("@"):
             return "posts to rooms, not to people"
         return refusal(_channel, channel)
-
-
-def _check_webhook(url: str) -> None:
-    if not codec.web_url(url):
-        raise ValueError(f"url is no address, {_COPY}")
-    if not re.search(r"/hooks/[A-Za-z0-9]+/[A-Za-z0-9_-]+/?$", urlsplit(url).path) or "?" in url:
-        raise ValueError(f"url is no incoming webhook of Rocket.Chat, {_COPY}")
 
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
