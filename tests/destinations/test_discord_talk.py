@@ -13,8 +13,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.config import load
@@ -348,25 +346,6 @@ def test_a_refusal_says_which_field_and_none_of_our_words() -> None:
     }
     judged = discord.judge(400, {}, {"code": 50035, "errors": errors})
     assert str(judged) == "discord refuses the message (50035): a field is wrong (embeds.0.title: BASE_TYPE_MAX_LENGTH)"
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["code", "errors", "_errors", "retry_after", "id", "0", "x"]), inner, max_size=4
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(http=st.integers(100, 599), answer=ANYTHING, header=st.text(max_size=5))
-@settings(max_examples=150, deadline=None, database=None)
-def test_no_answer_is_too_odd_to_judge(http: int, answer: Any, header: str) -> None:
-    judged = discord.judge(http, {"retry-after": header}, answer)
-    assert judged is None or isinstance(judged, DeliveryError)
 
 
 # -- options

@@ -293,23 +293,6 @@ def test_how_long_to_wait(headers: dict[str, str], after: float) -> None:
     assert judged.after == after
 
 
-ANYTHING = st.recursive(
-    st.none() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "message"]), inner),
-    max_leaves=6,
-)
-
-
-@given(http=st.integers(100, 599), answer=ANYTHING, value=st.text(max_size=5))
-@settings(max_examples=80, deadline=None, database=None)
-def test_no_answer_is_too_odd_to_judge(http: int, answer: Any, value: str) -> None:
-    for judged in (
-        mattermost.judge(http, {"x-ratelimit-reset": value}, answer),
-        mattermost.judge_webhook(http, {}, answer, value),
-    ):
-        assert judged is None or isinstance(judged, DeliveryError)
-
-
 # -- options
 
 

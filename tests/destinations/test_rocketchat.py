@@ -327,23 +327,6 @@ def test_how_long_to_wait(said: Any, headers: dict[str, str], after: float) -> N
     assert judged.after == after
 
 
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["success", "error", "errorType", "status"]), inner)
-    ),
-    max_leaves=8,
-)
-
-
-@given(http=st.integers(100, 599), answer=ANYTHING, value=st.text(max_size=5))
-@settings(max_examples=80, deadline=None, database=None)
-def test_no_answer_is_too_odd_to_judge(http: int, answer: Any, value: str) -> None:
-    judged = rocketchat.judge(http, {"retry-after": value}, answer)
-    assert judged is None or isinstance(judged, DeliveryError)
-
-
 # -- options
 
 

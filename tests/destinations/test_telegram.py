@@ -12,8 +12,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.config import load
@@ -318,22 +316,6 @@ def test_how_long_to_wait(parameters: Any, header: str | None, after: float) -> 
     judged = telegram.judge(429, {"Retry-After": header} if header else {}, body)
     assert isinstance(judged, RateLimited)
     assert judged.after == after
-
-
-KEYS = st.sampled_from(["ok", "error_code", "description", "parameters", "retry_after", "result", "x"])
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-    max_leaves=12,
-)
-
-
-@given(http=st.integers(100, 599), answer=ANYTHING, header=st.text(max_size=5))
-@settings(max_examples=150, deadline=None, database=None)
-def test_no_answer_is_too_odd_to_judge(http: int, answer: Any, header: str) -> None:
-    judged = telegram.judge(http, {"retry-after": header}, answer)
-    assert judged is None or isinstance(judged, DeliveryError)
-    telegram._moved(answer)
 
 
 # -- how it looks

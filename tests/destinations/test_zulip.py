@@ -229,21 +229,6 @@ def test_how_long_to_wait(body: Any, header: str | None, after: float) -> None:
     assert judged.after == after
 
 
-KEYS = st.sampled_from(["result", "code", "msg", "retry-after", "id", "x"])
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["error", "success", "x"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-    max_leaves=12,
-)
-
-
-@given(http=st.integers(100, 599), answer=ANYTHING, header=st.text(max_size=5), edit=st.booleans())
-@settings(max_examples=150, deadline=None, database=None)
-def test_no_answer_is_too_odd_to_judge(http: int, answer: Any, header: str, edit: bool) -> None:
-    judged = zulip.judge(http, {"retry-after": header}, answer, edit=edit)
-    assert judged is None or isinstance(judged, DeliveryError)
-
-
 # -- how it looks
 
 MARKUP = st.text("<>@#&![]()*_~|`\\:/-+.1$^= ehrt;'\"", min_size=1, max_size=40).map(lambda one: " ".join(one.split()))
