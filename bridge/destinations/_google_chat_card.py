@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.codec import web_url
+from bridge.destinations import _own
 from bridge.event import Status
 from bridge.message import Block, Bullets, Button, Code, Heading, Message, Quote, Span, Spans, shorten, text_of
 
@@ -42,10 +43,15 @@ def build(message: Message) -> Json:
     """Return ``cardsV2``, ``fallbackText`` and, where somebody is mentioned, ``text``."""
     calls = " ".join(f"<users/{one}>" for one in _mentions(message))
     title = shorten(_one_line(text_of(message.title[:40])), FALLBACK_UNITS).strip() or "(no text)"
+    said, card = _own_parts(message)
+    whole = " ".join(part for part in (said, calls) if part)
+    cards = [{"cardId": "bridge", "card": card}] if card else []
+    if not said and not card:
+        cards = [{"cardId": "bridge", "card": {"sections": list(_sections(message))}}]
     return {
-        **({"text": calls} if calls else {}),
+        **({"text": whole} if whole else {}),
         "fallbackText": _shown(title),
-        "cardsV2": [{"cardId": "bridge", "card": {"sections": list(_sections(message))}}],
+        **({"cardsV2": cards} if cards else {}),
     }
 
 
@@ -230,3 +236,33 @@ def _bullets(block: Bullets, room: _Room) -> Iterator[str]:
     more = len(block.items) - shown
     if more > 0 and shown:
         yield f"• … and {more} more"
+
+
+# -- a template's own JSON: its shape is kept
+
+OWN_TEXT, OWN_CARD = 4_000, 24_000
+
+
+def _own_parts(message: Message) -> tuple[str, Json]:
+    """Return the template's ``text`` and its first card, each empty where there is none."""
+    native = message.native or {}
+    card: Any = native if "sections" in native else native.get("card")
+    if card is None:
+        card = next((one.get("card") for one in _own.listed(native.get("cardsV2"))), None)
+    card = card if isinstance(card, dict) else {}
+    head = _own.sound(card.get("header"), lambda part: bool(part.get("title")))
+    sections = list(_own.fitting(_own.sound(_own.listed(card.get("sections")), _says), OWN_CARD))
+    kept = {**({"header": head} if head else {}), "sections": sections} if sections else {}
+    return _own.text(native.get("text"), OWN_TEXT), kept
+
+
+_NEEDS = {"textParagraph": "text", "decoratedText": "text", "buttonList": "buttons", "image": "imageUrl"}
+
+
+def _says(part: Json) -> bool:
+    """Return whether a part of a card says anything: the whole message is refused for an empty one."""
+    if not part or any(part.get(key) == "" for key in ("text", "url", "imageUrl")):
+        return False
+    if "header" in part and "widgets" not in part:
+        return False
+    return all(_NEEDS[key] in inner for key, inner in part.items() if key in _NEEDS and isinstance(inner, dict))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bridge.destinations import _own
 from bridge.destinations._markdown import GAP, JOINER, Dialect, Room, body, facts, fitted, links, one_line, title
 from bridge.message import Message, text_of
 
@@ -22,17 +23,26 @@ Json = dict[str, Any]
 
 # A post takes 16,383 characters; a webhook's longer text would come as several posts.
 TITLE, BODY, FACTS, LINKS, FOOTER = 1_500, 5_000, 2_000, 3_000, 300
+OWN_TEXT, OWN_REST = 12_000, 14_000
 MAX_MENTIONS = 20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def build(message: Message) -> tuple[str, Json]:
-    """Return the text, and the attachment below it."""
+def build(message: Message) -> tuple[str, list[Json]]:
+    """Return the text, and the attachments below it."""
     names = dict.fromkeys(one for one in message.mentions if _NAME.fullmatch(one))
     calls = [f"@{one}" for one in names][:MAX_MENTIONS]
-    text = " ".join([title(message.title, Room(TITLE), DIALECT), *calls])
+    own, attachments = _of_template(message)
+    text = " ".join([own or title(message.title, Room(TITLE), DIALECT), *calls])
+    if own or attachments:
+        return text, attachments
+    attachment = _attachment(message)
+    return text, [attachment] if attachment else []
+
+
+def _attachment(message: Message) -> Json:
     below = (
         body(message.body, Room(BODY), DIALECT),
         facts(message.facts, Room(FACTS), DIALECT),
@@ -40,12 +50,27 @@ def build(message: Message) -> tuple[str, Json]:
     )
     footer = fitted(one_line(text_of(message.footer)), FOOTER, _footer).strip()
     attachment = {
-        "color": message.colour if _COLOUR.fullmatch(message.colour) else "#8b949e",
+        "color": _colour(message),
         "text": "\n\n".join(part for part in below if part),
         "footer": footer,
     }
     kept = {key: value for key, value in attachment.items() if value}
-    return text, kept if len(kept) > 1 else {}
+    return kept if len(kept) > 1 else {}
+
+
+def _colour(message: Message) -> str:
+    return message.colour if _COLOUR.fullmatch(message.colour) else "#8b949e"
+
+
+_TEXTS = {"fallback": 500, "pretext": 4_000, "author_name": 200, "title": 500, "text": 7_000, "footer": 300}
+_LINKS = ("author_link", "author_icon", "title_link", "image_url", "thumb_url", "footer_icon")
+
+
+def _of_template(message: Message) -> tuple[str, list[Json]]:
+    """Return what a template's own JSON says: text and attachments, empty where there are none."""
+    native = message.native or {}
+    text = _own.text(native.get("text", native.get("message")), OWN_TEXT)
+    return text, list(_own.attachments(native.get("attachments"), _TEXTS, _LINKS, _colour(message), OWN_REST))
 
 
 def _footer(text: str) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bridge.destinations import _own
 from bridge.destinations._markdown import GAP, JOINER, Dialect, Room, body, facts, fitted, links, one_line, title, units
 from bridge.message import Message, text_of
 
@@ -41,6 +42,20 @@ def build(message: Message) -> tuple[str, str]:
     left = WHOLE - units(first) - sum(units(part) + 1 for part in below) - 1
     parts = (body(message.body, Room(left), DIALECT), *below)
     return first, "\n".join(part for part in parts if part)
+
+
+_TEXTS = {"text": WHOLE, "title": 300, "author_name": 200}
+_LINKS = ("title_link", "author_link", "author_icon", "image_url", "thumb_url")
+
+
+def own(message: Message) -> tuple[str, list[Json]]:
+    """Return what a template's own JSON says: the text with the mentions, and attachments; empty where nothing is."""
+    native = message.native or {}
+    calls = " ".join(_mentions(message))
+    text = _own.text(native.get("text", native.get("msg")), WHOLE - len(calls) - 1)
+    left = WHOLE - (units(text) + len(calls) + 1 if text else TITLE + MENTIONS + 20)
+    attachments = list(_own.attachments(native.get("attachments"), _TEXTS, _LINKS, colour(message), left))
+    return " ".join(part for part in (text, calls) if part) if text else "", attachments
 
 
 def _mentions(message: Message) -> list[str]:

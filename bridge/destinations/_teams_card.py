@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.codec import web_url
+from bridge.destinations import _own
 from bridge.event import Status
 from bridge.message import Block, Bullets, Button, Code, Heading, Message, Quote, Span, Spans, shorten, text_of
 
@@ -70,17 +71,25 @@ def size(body: Any) -> int:
 
 
 def _card(message: Message) -> Json:
+    return (_own_card(message) if message.native else None) or _common_card(message)
+
+
+def _common_card(message: Message) -> Json:
     title = _title(message)
     calls, entities = _calls(message.mentions)
     footer = list(_line(message.footer, _Room(FOOTER), FOOTER_UNITS, {"isSubtle": True, "size": "Small"}))
     buttons = _buttons(message.buttons)
     room = _Room(WHOLE - FRAME - sum(map(size, (title, calls, entities, footer, buttons))))
     body = [*_blocks(message.body, room), *_facts(message.facts, room)]
+    return _framed([title, *calls, *body, *footer], buttons, entities)
+
+
+def _framed(body: list[Json], buttons: list[Json], entities: list[Json], version: str = "1.4") -> Json:
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
-        "version": "1.4",
-        "body": [title, *calls, *body, *footer],
+        "version": version,
+        "body": body,
         **({"actions": buttons} if buttons else {}),
         "msteams": {"width": "Full", **({"entities": entities} if entities else {})},
     }
@@ -305,3 +314,62 @@ def _facts(facts: tuple[tuple[str, Spans], ...], room: _Room) -> Iterator[Json]:
         bold = (Span(f"{name}: ", bold=True),) if name else ()
         yield from _line((*bold, *_one_line(value)), room, spacing=spacing)
         spacing = "Small"
+
+
+# -- a template's own card: its shape is kept
+
+_LISTS = {
+    "Container": "items",
+    "RichTextBlock": "inlines",
+    "FactSet": "facts",
+    "ColumnSet": "columns",
+    "Column": "items",
+}
+_LISTS |= {"ActionSet": "actions", "ImageSet": "images"}
+_VERSIONS = frozenset({"1.2", "1.3", "1.4", "1.5"})
+
+
+def _own_card(message: Message) -> Json | None:
+    """Return the template's ``body`` and ``actions`` in a card of ours; None where nothing is left to say."""
+    given = message.native or {}
+    if given.get("type") != "AdaptiveCard":
+        cards = [one.get("content") for one in _own.listed(given.get("attachments"))]
+        given = next(iter(_own.listed(cards)), {})
+    calls, entities = _calls(message.mentions)
+    elements = _own.sound(_own.listed(given.get("body")), _says)
+    body = list(_own.fitting(map(_tame, elements), WHOLE - FRAME - BUTTONS - size([calls, entities])))
+    actions = _own.sound(_own.listed(given.get("actions")), _says)
+    buttons = [one for one in map(_tame, actions) if one["type"] == "Action.OpenUrl"]
+    if not body:
+        return None
+    version = given.get("version")
+    known = version if version in _VERSIONS else "1.4"
+    return _framed([*body, *calls], list(_own.fitting(buttons[:MAX_BUTTONS], BUTTONS)), entities, str(known))
+
+
+def _says(part: Json) -> bool:
+    """Return whether an element says anything: Teams fails unseen at an empty one."""
+    kind = part.get("type")
+    if "url" in part and _target(part["url"] if isinstance(part["url"], str) else "") != part["url"]:
+        return False
+    if kind in ("TextBlock", "TextRun"):
+        return bool(part.get("text"))
+    if isinstance(kind, str) and kind.startswith("Action."):
+        return kind == "Action.OpenUrl" and "url" in part and bool(part.get("title", "x"))
+    if kind is None:  # a fact
+        return bool(part.get("title")) and bool(part.get("value"))
+    return _LISTS.get(kind, "type") in part if isinstance(kind, str) else False
+
+
+def _tame(node: Any) -> Any:
+    """Return the tree without names that no entity explains, in text runs without line breaks."""
+    if isinstance(node, list):
+        return [_tame(one) for one in node]
+    if isinstance(node, dict):
+        run = node.get("type") == "TextRun"
+        return {key: one.replace("\n", " ") if run and key == "text" else one for key, one in _tamed(node)}
+    return _clean(node) if isinstance(node, str) else node
+
+
+def _tamed(node: Json) -> Iterator[tuple[str, Any]]:
+    return ((key, _tame(value)) for key, value in node.items())

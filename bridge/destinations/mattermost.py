@@ -81,8 +81,7 @@ class Options(DestinationOptions):
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
     """Return the JSON of `message`; a bot's channel and thread are added when it is sent."""
-    text, attachment = _mattermost_text.build(message)
-    attachments = [attachment] if attachment else []
+    text, attachments = _mattermost_text.build(message)
     if options.token:
         return {"message": text, "props": {"attachments": attachments}}
     return {"text": text, "attachments": attachments} if attachments else {"text": text}

@@ -84,11 +84,13 @@ class Options(DestinationOptions):
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
     """Return the JSON of `message`: of a bot its text, as an edit can change no more; of a webhook with a colour."""
+    said, below = _rocketchat_text.own(message)
     first, rest = _rocketchat_text.build(message)
     if options.token:
-        return {"msg": f"{first}\n{rest}" if rest else first}
-    attachments = [{"color": _rocketchat_text.colour(message), "text": rest}] if rest else []
-    return {"text": first, "attachments": attachments, "parseUrls": False}
+        return {"msg": said or (f"{first}\n{rest}" if rest else first)}
+    if not said and not below and rest:
+        below = [{"color": _rocketchat_text.colour(message), "text": rest}]
+    return {"text": said or first, "attachments": below, "parseUrls": False}
 
 
 # -- what an answer means

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bridge.codec import web_url
-from bridge.render import native_discord
+from bridge.render import native_discord, native_google_chat, native_mattermost, native_rocketchat, native_teams
 from bridge.render.foreign import BASE, hide, reveal
 
 JOINER = "\u2060"  # takes no room and no meaning, and parts what a parser would read together
@@ -153,5 +153,9 @@ def _slack_text(value: str, key: str, parent: dict[str, Any]) -> str:
 PLATFORMS: dict[str, Callable[[dict[str, Any], str | None], dict[str, Any]]] = {
     "slack": slack,
     "discord": native_discord.discord,
+    "google_chat": native_google_chat.google_chat,
+    "mattermost": native_mattermost.mattermost,
+    "rocketchat": native_rocketchat.rocketchat,
+    "teams": native_teams.teams,
 }
 """The platforms whose own JSON a template may write."""

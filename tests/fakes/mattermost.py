@@ -155,6 +155,8 @@ def _bad(http: int, word: str) -> Reply:
 
 _BOT = {"channel_id", "root_id", "pending_post_id", "message", "props"}
 _HOOK = {"text", "attachments", "channel"}
+_ATTACHMENT = set("color fallback pretext text author_name author_link author_icon title title_link".split())
+_ATTACHMENT |= {"fields", "image_url", "thumb_url", "footer", "footer_icon"}
 
 
 def check(body: dict[str, Any]) -> None:
@@ -167,8 +169,11 @@ def check(body: dict[str, Any]) -> None:
     attachments = body["props"]["attachments"] if bot else body.get("attachments", [])
     _need(isinstance(attachments, list), "attachments are no list")
     for one in attachments:
-        _need(set(one) <= {"color", "text", "footer"}, f"unknown keys in {sorted(one)}")
-        _need(all(isinstance(value, str) and value.encode() for value in one.values()), "a value is no text")
+        _need(set(one) <= _ATTACHMENT, f"unknown keys in {sorted(one)}")
+        texts = [value for key, value in one.items() if key != "fields"]
+        _need(all(isinstance(value, str) and value.encode() for value in texts), "a value is no text")
+        for field in one.get("fields", []):
+            _need(set(field) == {"title", "value", "short"} and isinstance(field["short"], bool), "no field")
         _need(len(one.get("text", "")) <= LONGEST, "an attachment is too long")
         _need(len(one.get("footer", "")) <= 300, "its programs cut the footer")
 

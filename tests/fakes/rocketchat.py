@@ -158,18 +158,20 @@ def _no_hook() -> Reply:
 
 _BOT = {"_id", "rid", "msg", "tmid"}
 _HOOK = {"text", "attachments", "parseUrls", "channel"}
+_ATTACHMENT = set("color text title title_link author_name author_link author_icon image_url thumb_url fields".split())
 
 
 def check(body: dict[str, Any]) -> None:
     """Return if Rocket.Chat would take `body`, else raise Invalid."""
     bot = "msg" in body
     _need(set(body) <= (_BOT if bot else _HOOK), f"unknown keys in {sorted(body)}")
-    texts = [body.get("msg" if bot else "text"), *(one["text"] for one in body.get("attachments", []))]
+    below = body.get("attachments", [])
+    texts = [body.get("msg" if bot else "text"), *(one["text"] for one in below if "text" in one)]
     _need(all(isinstance(text, str) and text.strip() for text in texts), "a text is empty")
     whole = sum(len(str(text).encode("utf-16-le")) // 2 for text in texts)
     _need(whole <= LONGEST, f"{whole} characters")
     for one in body.get("attachments", []):
-        _need(set(one) <= {"color", "text"}, f"unknown keys in {sorted(one)}")
+        _need(set(one) <= _ATTACHMENT, f"unknown keys in {sorted(one)}")
 
 
 def _need(fits: object, text: str) -> None:
