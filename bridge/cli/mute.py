@@ -48,7 +48,8 @@ def mute(config_path: str | None, what: str, lasting: timedelta, reason: str, *,
 
     Repositories and branches may be patterns: "acme/*", "acme/app@release/**". What is muted is not sent, also not
     afterwards; it is kept (bridge deliveries --state muted). Messages that live are still edited, and name nobody.
-    Muting the same again sets a new end. A running bridge hears of it within seconds.
+    Muting the same again sets a new end. A running bridge hears of it within seconds, and says at the end how many
+    messages it kept quiet.
     """
     now = datetime.now(UTC)
     named = _named(what, config_path)
