@@ -80,9 +80,16 @@ class Summary:
         self.until = until
         self._repositories: dict[str, _Repository] = {}
 
-    def hear(self, event: Event, at: datetime) -> None:
-        """Take in an event that came `at` this time, from BEFORE the period on; what is no result says nothing."""
+    def hear(self, event: Event, at: datetime, *, part: bool = True) -> None:
+        """Take in an event that came `at` this time, from BEFORE the period on; what is no result says nothing.
+
+        One that is no `part` of it (a bot's, say, where bots are left out) is not counted, and breaks nothing; but what
+        was broken is fixed by whosesoever success.
+        """
         if not is_result(event) or at >= self.until:
+            return
+        if not part:
+            self._overhear(event, at)
             return
         name = event.repository or ""
         known = self._repositories.setdefault(name.lower(), _Repository(name))
@@ -93,6 +100,14 @@ class Summary:
         else:
             known.before.count(event)
         if event.overtaken_by is None:  # else a later result has said already how its track is
+            self._follow(known, event, at)
+
+    def _overhear(self, event: Event, at: datetime) -> None:
+        known = self._repositories.get((event.repository or "").lower())
+        if known is None or event.status.unsuccessful or event.overtaken_by is not None:
+            return
+        track = known.tracks.get((track_key(event), event.pull_request))
+        if track is not None and track.fixed_at is None:
             self._follow(known, event, at)
 
     def _follow(self, known: _Repository, event: Event, at: datetime) -> None:

@@ -199,7 +199,7 @@ async def digest_of(store: Store, rule: Rule, since: datetime, until: datetime) 
     """Return what happened between these times, of all that `rule` hears. Raises StoreUnavailable."""
     summary = Summary(since, until)
     async for event in store.results(since - BEFORE, until):
-        if event.received_at is not None and hears(rule, event).matched:
-            summary.hear(event, event.received_at)
+        if event.received_at is not None:
+            summary.hear(event, event.received_at, part=hears(rule, event).matched)
     zone = rule.digest.zone if rule.digest is not None else "UTC"
     return summary.digest().with_(rule=rule.name, period=in_words(since, until, zone))

@@ -125,8 +125,8 @@ class Rehearsal:
         since = time_before(times, until)
         summary = Summary(since, until)
         for at, event in self._results:
-            if since - BEFORE <= at and hears(rule, event).matched:
-                summary.hear(event, at)
+            if since - BEFORE <= at:
+                summary.hear(event, at, part=hears(rule, event).matched)
         return summary.digest().with_(rule=rule.name, period=in_words(since, until, times.zone))
 
     # -- what waits ----------------------------------------------------------------------------------------------------

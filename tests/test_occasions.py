@@ -218,6 +218,21 @@ async def test_the_match_says_which_runs_it_looks_at(tmp_path: Path, store: Stor
     assert [said(one) for one in await world.tell(MONDAY)] == ["morning: 1 broke"]
 
 
+async def test_what_a_bot_fixed_is_fixed_also_where_bots_are_left_out(tmp_path: Path, store: Store) -> None:
+    people = replace(digest_rule("builds"), conditions=rule("x", kind="pipeline", bot=False).conditions)
+    world = World(tmp_path, store, people)
+    for branch in ("one", "two", "three"):
+        await world.came("failure", MONDAY - 5 * HOUR, branch=branch)
+    await world.came("success", MONDAY - 4 * HOUR, branch="one", author="dependabot[bot]")
+    await world.came("failure", MONDAY - 3 * HOUR, branch="two", author="dependabot[bot]")
+    await world.came("failure", MONDAY - 2 * HOUR, branch="four", author="dependabot[bot]")
+    (one,) = await world.tell(MONDAY)
+    assert said(one) == "morning: 2 broke, 1 fixed"
+    assert one.event is not None
+    assert one.event.digest is not None
+    assert one.event.digest.pulse.runs == 3, "those of people"
+
+
 async def test_more_results_than_are_read_at_once_are_all_counted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
