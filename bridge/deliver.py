@@ -453,7 +453,7 @@ class Courier:
     async def _wait_until(self, claimed: Claimed, until: datetime) -> None:
         now = self._now()
         due_at = min(until, now + LONGEST_STEP)
-        await self._keep(claimed, Settlement(claimed.id, "pending", now, "released", claimed.target.why, due_at))
+        await self._keep(claimed, Settlement(claimed.id, "pending", now, "waits", claimed.target.why, due_at))
 
     async def _wanted(self, claimed: Claimed) -> Claimed | None:
         """Return what is to be said now; None when there is nothing (any more, or yet), and it is settled so."""

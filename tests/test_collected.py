@@ -55,7 +55,7 @@ async def test_a_weekend_is_waited_for_in_steps_and_said_once_on_monday(engine: 
             step = min(claimed.target.until or at, at + timedelta(minutes=45))
             held = {"leased_until": claimed.leased_until}
             await store.settle(
-                type(settled(claimed))(claimed.id, "pending", at, "released", "", step, **held)  # as a courier does
+                type(settled(claimed))(claimed.id, "pending", at, "waits", "", step, **held)  # as a courier does
             )
     assert looks < 100
     (claimed,) = await store.claim("builds", MONDAY, LEASE, 4)

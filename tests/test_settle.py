@@ -12,7 +12,7 @@ from bridge.receive import Deciding
 from bridge.render import Renderer, View
 from bridge.route import Goal, Rule, condition, route
 from bridge.store import open_store
-from tests import arrivals
+from tests import arrivals, postgres
 from tests.arrivals import LEASE, NOON, after, arrival, settled
 from tests.couriers import SHIPPED, Work, bot, texts
 from tests.fakes.slack import FakeSlack
@@ -113,8 +113,6 @@ async def test_after_a_crash_what_may_have_been_said_together_is_said_or_dropped
     engine: str, tmp_path: Path
 ) -> None:
     """What came since waits for its own turn: nobody has said that."""
-    from tests import postgres
-
     url, drop = postgres.fresh() if engine == "postgres" else (f"sqlite:///{tmp_path}/bridge.db", lambda: None)
     store = await open_store(url, worker=True)
     for number, name in enumerate(("lint", "test")):
@@ -196,3 +194,22 @@ async def test_a_failure_that_was_flaky_is_not_said_with_another(slack: FakeSlac
     assert [one.state for one in found] == ["done", "folded", "folded"]
     assert found[1].text == "flaky: it has passed when it was run again"
     assert texts(slack) == ["✅ build is fixed on main, it passed when run again (flaky) · acme/app"]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+async def test_a_crash_before_its_turn_makes_nothing_unsure(engine: str, tmp_path: Path) -> None:
+    """Else `when_unsure: drop` would drop what was never sent."""
+    url, drop = postgres.fresh() if engine == "postgres" else (f"sqlite:///{tmp_path}/bridge.db", lambda: None)
+    store = await open_store(url, worker=True)
+    await store.accept(arrival(arrivals.task(1, "lint", "failure"), "k1", 0), TASKS)
+    await store.redate("builds", after(1), LEASE)  # as at a start
+    assert len(await store.claim("builds", after(1), LEASE, 4)) == 1
+    await store.close()
+    store = await open_store(url, worker=True)
+    (lost,) = await store.claim("builds", after(2), LEASE, 4)
+    assert lost.unsure
+    await store.settle(settled(lost, "pending", 2, outcome="waits", due_at=after(20)))
+    (claimed,) = await store.claim("builds", after(20), LEASE, 4)
+    assert (claimed.unsure, claimed.attempts) == (False, 0)
+    await store.close()
+    drop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bridge.event import (
@@ -39,6 +40,8 @@ def views(kinds: Iterable[Kind] = Kind) -> Iterator[View]:
             yield full(kind, status, change)
             yield View(event=Event(source="github", type="github", kind=kind, status=status, change=change), now=NOW)
         yield full(kind, Status.RUNNING, None, live=True)
+        many = full(kind, Status.FAILURE, Change.BROKEN)
+        yield replace(many, together=(many.event, Event(source="github", type="github", kind=kind)))
         yield full(kind, Status.SUCCESS, Change.FIXED, flaky=True)
 
 

@@ -17,7 +17,7 @@ from bridge import codec
 from bridge.event import Run, Target
 from bridge.observe import log
 from bridge.store._postgres_keys import fit, fit_key, in_turn, lane_lock
-from bridge.store.base import Along, Behind, Claimed, Settlement
+from bridge.store.base import UNTRIED, Along, Behind, Claimed, Settlement
 from bridge.store.rows import (
     GATHERED,
     LONGEST_DELAY,
@@ -325,7 +325,7 @@ async def settle(connection: Connection, settlements: Sequence[Settlement], lock
     rows = await connection.fetch(SETTLE, *map(list, zip(*map(_settlement, settlements), strict=True)))
     said = {number(one.id): one for one in settlements}
     held = [(said[row["id"]], row) for row in rows]  # the others have lost their lease: they change nothing
-    tried = [(one, row) for one, row in held if one.outcome != "released"]  # released: handed back unsent
+    tried = [(one, row) for one, row in held if one.outcome not in UNTRIED]
     if forgotten := [key for one, row in tried if one.forget and row["run_key"] for key in _places(row)]:
         await connection.execute(FORGET, forgotten)
     shown = [_shown(*one) for one in tried if one[1]["live"] and one[1]["run_key"] and one[0].shown is not None]

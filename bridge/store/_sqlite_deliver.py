@@ -13,7 +13,7 @@ from bridge.event import Target, Track
 from bridge.observe import log
 from bridge.store import rows
 from bridge.store._sqlite_memory import OWE, Hands, Memory
-from bridge.store.base import Behind, Claimed, Settlement
+from bridge.store.base import UNTRIED, Behind, Claimed, Settlement
 
 # A delivery is claimed when it is due and the oldest that waits in its lane: deliveries of a run never overtake.
 CLAIM = """
@@ -195,7 +195,7 @@ def settle(db: sqlite3.Connection, memory: Memory, settlement: Settlement) -> No
             number,
         ),
     )
-    if settlement.outcome == "released":  # handed back unsent
+    if settlement.outcome in UNTRIED:
         return
     db.execute(
         "INSERT INTO attempts (delivery_id, at, outcome, text, seconds) VALUES (?, ?, ?, ?, ?)",

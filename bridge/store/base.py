@@ -29,6 +29,8 @@ parsed; routing it failed, which is a bug, and it is routed again when bridge st
 
 DeliveryState = Literal["pending", "sending", "done", "folded", "dead", "dropped", "muted"]
 WAITING = ("pending", "sending")
+UNTRIED = ("released", "waits")
+"""The outcomes of what was handed back unsent; whether it is unsure stays, unless it is not even due: "waits"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from bridge.event import Run, Target, Track
 from bridge.receive import Deciding
 from bridge.store import _postgres_listen, open_store
 from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
-from bridge.store.base import WAITING, Accepted, Along, Arrival, Claimed, Decision, First, Settlement, Store
+from bridge.store.base import UNTRIED, WAITING, Accepted, Along, Arrival, Claimed, Decision, First, Settlement, Store
 from tests import arrivals, postgres
 from tests.arrivals import LEASE, after
 
@@ -69,7 +69,7 @@ HOUR = timedelta(hours=1)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a database is too slow to find the shortest example on
 ANSWERS = st.tuples(
     st.sampled_from(["done", "done", "pending", "pending", "dead", "dropped"]),
-    st.sampled_from(["transient", "unsure", "limited", "released", "gone"]),
+    st.sampled_from(["transient", "unsure", "limited", "released", "waits", "gone"]),
     st.integers(0, 700),
     st.booleans(),
 )
@@ -187,7 +187,7 @@ class Model:
         one.due_at = settlement.due_at or one.due_at
         one.attempts += settlement.counts
         one.unsure = one.unsure if settlement.outcome == "released" else waits and settlement.outcome == "unsure"
-        if settlement.outcome == "released":
+        if settlement.outcome in UNTRIED:
             return
         for along in settlement.along:
             other = self.owed[self.number(along.id) - 1]
