@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,7 +83,7 @@ def supposed(config: Config, texts: tuple[str, ...]) -> Event:
                 fields.setdefault(key, []).append(value)
             else:
                 fields[key] = _value(config, key, value)
-    return sample(config, fields)
+    return sample(config, fields).with_(received_at=datetime.now(UTC))  # now: rules have their hours
 
 
 def _value(config: Config, key: str, value: str) -> Any:
