@@ -217,3 +217,30 @@ def test_the_rules_are_an_array_of_json_too(folder: Path) -> None:
             "to": [{"destination": "builds", "channel": None, "how": []}],
         }
     ]
+
+
+WAITING = """\
+  - name: office
+    match: {branch: main, change: [broken, fixed]}
+    to: builds
+    settle: 20s
+    repeat: 4h
+    escalate: {after: 2h, to: team, mention: octocat}
+    hours: {days: mon-sun, from: "00:00", to: "24:00", zone: Europe/Oslo, outside: hold}
+"""
+
+
+def test_what_waits_says_why_and_the_table_of_rules_how(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + WAITING)
+    said = json.loads(run("--event", "repository=acme/app,branch=main,change=broken", "--json").output)
+    assert [(one["destination"], one["waits"]) for one in said["messages"]] == [
+        ("builds", "waits 20 s for more of the same run"),
+        ("builds", "said again every 4 h while it fails"),
+        ("team", "escalated after 2 h if it still fails"),
+    ]
+    assert json.loads(run("--rules", "--json").output)[0]["to"] == [
+        {"destination": "builds", "channel": None, "how": ["gathers for 20 s", "again every 4 h while it fails"]},
+        {"destination": "team", "channel": None, "how": ["after 2 h if it still fails", "mentions octocat"]},
+    ]
+    office = "hours: mon, tue, wed, thu, fri, sat, sun, 00:00 to 24:00 Europe/Oslo, else hold"
+    assert office in run("--rules").output

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ from bridge.cli.look import _iso, _table, one_line, with_store
 from bridge.config.keys import EVENT_FLAGS, EVENT_KEYS, EVENT_LISTS, EVENT_NUMBERS, EVENT_WORDS
 from bridge.event import Event
 from bridge.route import Goal, Rule, suggest
-from bridge.units import ordinal
+from bridge.units import ordinal, span
 
 if TYPE_CHECKING:
     from bridge.config import Config
@@ -117,15 +118,15 @@ def draw(config: Config, *, as_json: bool) -> None:
         click.echo(json.dumps([_rule_json(rule) for rule in config.rules], ensure_ascii=False))
         return
     rows = [
-        (rule.name if first else "", "; ".join(_when(rule)) if first else "", _where(goal), ", ".join(_how(rule, goal)))
+        (rule.name if first else "", "; ".join(_when(rule)) if first else "", _where(goal), ", ".join(how))
         for rule in config.rules
-        for first, goal in zip((True, *[False] * len(rule.to)), rule.to, strict=False)
+        for first, (goal, how) in zip(chain([True], repeat(False)), _goals(rule), strict=False)
     ]
     _table(("rule", "when", "to", "how"), rows)
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
-    to = [{"destination": goal.destination, "channel": goal.channel, "how": _how(rule, goal)} for goal in rule.to]
+    to = [{"destination": goal.destination, "channel": goal.channel, "how": how} for goal, how in _goals(rule)]
     return {"name": rule.name, "when": _when(rule), "to": to}
 
 
@@ -138,7 +139,23 @@ def _when(rule: Rule) -> list[str]:
     said = said or ["everything that is heard unasked"]
     if rule.after > 1:
         said.append(f"from the {ordinal(rule.after)} failure in a row")
+    if rule.hours is not None:
+        said.append(f"{rule.hours}, else {rule.hours.outside}")
     return [*said, "flaky: ignore"] if rule.ignores_flaky else said
+
+
+def _goals(rule: Rule) -> list[tuple[Goal, list[str]]]:
+    """Return where a rule sends to, and how; also when nobody mends what it told."""
+    told = [(goal, _how(rule, goal)) for goal in rule.to]
+    if rule.escalate is None:
+        return told
+    late = f"after {_span(rule.escalate.after)} if it still fails"
+    named = ((goal, f"mentions {' '.join(goal.mention)}" if goal.mention else "") for goal in rule.escalate.to)
+    return [*told, *((goal, [late, *filter(None, [mention])]) for goal, mention in named)]
+
+
+def _span(seconds: float) -> str:
+    return span(timedelta(seconds=seconds))
 
 
 def _where(goal: Goal) -> str:
@@ -148,6 +165,8 @@ def _where(goal: Goal) -> str:
 def _how(rule: Rule, goal: Goal) -> list[str]:
     words = [word for word, said in (("live", goal.live), ("thread", goal.thread)) if said]
     words += [f"template {goal.template}"] if goal.template else []
+    words += [f"gathers for {_span(goal.settle)}"] if goal.settle else []
+    words += [f"again every {_span(goal.repeat)} while it fails"] if goal.repeat else []
     if goal.mention:
         words.append(f"mentions {' '.join(goal.mention)} when {' or '.join(goal.mention_when)}")
     return [*words, "stops"] if rule.stop else words

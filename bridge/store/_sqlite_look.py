@@ -45,6 +45,20 @@ RESULTS = """
     ORDER BY received_at, id LIMIT ?
 """
 
+# Since when the oldest waits that is due, or was tried, and is the first in its lane.
+OLDEST = f"""
+    SELECT min(since) FROM (
+        SELECT min(created_at) AS since FROM deliveries WHERE destination = ?1 AND state = 'sending'
+        UNION ALL
+        SELECT * FROM (
+            SELECT {rows.OWED_SINCE} FROM deliveries d
+            WHERE d.destination = ?1 AND d.state = 'pending'
+              AND (d.attempts > 0 OR d.due_at <= CAST(strftime('%s', 'now') AS REAL))
+              AND NOT EXISTS (SELECT 1 FROM deliveries p
+                              WHERE p.lane = d.lane AND p.id < d.id AND p.state IN ('pending', 'sending'))
+            ORDER BY d.id LIMIT 1))
+"""  # noqa: S608 - made of our own words
+
 TALLY = """
     INSERT INTO tallies (day, source, answer, repository, times, last_at, last_event) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (day, source, answer, repository) DO UPDATE SET
@@ -90,12 +104,12 @@ def _history(db: sqlite3.Connection, number: int) -> list[Any]:
 
 
 def depths(db: sqlite3.Connection) -> dict[str, Depth]:
-    waiting = db.execute(
-        "SELECT destination, count(*), min(created_at) FROM deliveries WHERE state IN ('pending', 'sending') "
-        "GROUP BY destination"
-    )
+    counted = db.execute(
+        "SELECT destination, count(*) FROM deliveries WHERE state IN ('pending', 'sending') GROUP BY destination"
+    ).fetchall()
+    waiting = [(name, count, db.execute(OLDEST, (name,)).fetchone()[0]) for name, count in counted]
     dead = db.execute("SELECT destination, count(*) FROM deliveries WHERE state IN ('dead', 'dropped') GROUP BY 1")
-    return rows.depths(waiting.fetchall(), dead.fetchall())
+    return rows.depths(waiting, dead.fetchall())
 
 
 def tally(db: sqlite3.Connection, tallies: Sequence[Tally]) -> None:

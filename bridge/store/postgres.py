@@ -48,6 +48,7 @@ from bridge.store.rows import (
     DELIVERY_KEYS,
     EVENT_COLUMNS,
     EVENT_KEYS,
+    OWED_SINCE,
     SEEN_FOR,
     SLICE,
     TRACKS_FOR,
@@ -116,10 +117,18 @@ RESULTS = """
       AND position($4::bytea in event) > 0
     ORDER BY received_at, id LIMIT $5
 """
-WAITING = """
-    SELECT destination, count(*), min(created_at) FROM deliveries WHERE state IN ('pending', 'sending')
-    GROUP BY destination
-"""
+WAITING = "SELECT destination, count(*) FROM deliveries WHERE state IN ('pending', 'sending') GROUP BY destination"
+# Since when the oldest waits that is due, or was tried, and is the first in its lane: from the indexes of heads.
+OLDEST = f"""
+    SELECT least(
+        (SELECT min(due_at) FROM deliveries
+         WHERE destination = $1 AND state = 'pending' AND head AND tries = 0
+           AND due_at <= extract(epoch FROM clock_timestamp())),
+        (SELECT min({OWED_SINCE}) FROM deliveries d
+         WHERE destination = $1 AND state = 'pending' AND head AND tries > 0
+           AND (attempts > 0 OR due_at <= extract(epoch FROM clock_timestamp()))),
+        (SELECT min(created_at) FROM deliveries WHERE destination = $1 AND state = 'sending'))
+"""  # noqa: S608 - made of our own words
 ENDED = "SELECT destination, count(*) FROM deliveries WHERE state IN ('dead', 'dropped') GROUP BY destination"
 HISTORY = f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE delivery_id = $1 ORDER BY id"  # noqa: S608
 
@@ -494,8 +503,9 @@ class PostgresStore:
 
     async def depths(self) -> dict[str, Depth]:
         # Both are read from an index alone: 40 ms for a million that wait.
-        waiting, ended = await self._rows(WAITING), await self._rows(ENDED)
-        return depths(map(tuple, waiting), map(tuple, ended))
+        counted, ended = await self._rows(WAITING), await self._rows(ENDED)
+        waiting = [(name, count, (await self._rows(OLDEST, name))[0][0]) for name, count in counted]
+        return depths(waiting, map(tuple, ended))
 
     async def tally(self, tallies: Sequence[Tally]) -> None:
         await self._wire.change(lambda connection: _postgres_shared.tally(connection, tallies))

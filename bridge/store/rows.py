@@ -211,10 +211,17 @@ def condition(row: Sequence[Any]) -> tuple[str, Condition]:
     return name, Condition(ok=bool(ok), text=text, at=moment(at), failures=failures, rest_until=rest)
 
 
-def depths(waiting: Iterable[tuple[str, int, float]], ended: Iterable[tuple[str, int]]) -> dict[str, Depth]:
+# Since when a delivery could have been sent. What waits because a rule says so has its time from then on.
+OWED_SINCE = "CASE WHEN d.tries = 0 OR d.lane LIKE '~%' OR d.lane LIKE '%|held' THEN d.due_at ELSE d.created_at END"
+
+
+def depths(waiting: Iterable[tuple[str, int, float | None]], ended: Iterable[tuple[str, int]]) -> dict[str, Depth]:
     """Return per destination how much waits and since when (`waiting`), and how much was given up (`ended`)."""
     dead = dict(ended)
-    found = {name: Depth(waits, moment(oldest), dead.pop(name, 0)) for name, waits, oldest in waiting}
+    found = {
+        name: Depth(waits, moment(oldest) if oldest is not None else None, dead.pop(name, 0))
+        for name, waits, oldest in waiting
+    }
     return found | {name: Depth(0, None, given_up) for name, given_up in dead.items()}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.event import Change
+from bridge.event import Change, Track
 from bridge.receive import Deciding
-from bridge.store.base import Claimed, Store
+from bridge.store.base import Claimed, Decision, First, Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, settled, task
 from tests.store.conftest import OpenStore
 
@@ -401,3 +402,29 @@ async def test_a_lease_that_may_be_held_is_left_alone_when_dates_are_mended(stor
     assert len(await claim(store)) == 1
     await store.redate("builds", after(0), LEASE)
     assert await claim(store, at=1) == []
+
+
+async def test_what_a_rule_lets_wait_is_not_old_before_it_is_due(store: Store) -> None:
+    """Else every weekend would raise an alarm."""
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+
+    class Later(Deciding):
+        def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
+            decision = super().told(first, track, after)
+            later = {"until": now + 9 * hour, "queue": "all:monday", "gather": True}
+            return replace(decision, targets=tuple(one.with_(**later) for one in decision.targets))
+
+    decider = Later([rule("builds")])
+    for number in (1, 2):
+        at = (now - 2 * hour - NOON).total_seconds()
+        await store.accept(arrival(event(number), f"k{number}", at), decider)
+    # The first was looked at; the second, behind it, was due by the column an hour ago.
+    depth = (await store.depths())["builds"]
+    (first,) = await store.claim("builds", now, LEASE, 4)
+    at = (now - NOON).total_seconds()
+    await store.settle(settled(first, "pending", at, outcome="waits", due_at=now + hour / 2))
+    looked = (await store.depths())["builds"]
+    assert (depth.waiting, looked.waiting, looked.oldest) == (2, 2, None)
+    assert depth.oldest is not None
+    assert abs(depth.oldest - (now - 2 * hour + timedelta(minutes=45))) < timedelta(seconds=5)
