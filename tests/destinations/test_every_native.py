@@ -70,7 +70,9 @@ def _teams(path: str, text: str) -> list[str]:
 
 def _google_chat(path: str, text: str) -> list[str]:
     if path == ".text":
-        return re.findall(r"<(?=[^\s\u2060])[^>]*>|[*_~`|\n]|@\w", re.sub(r"<(https:[^|>]*)\|", r"<\1>", text))
+        return re.findall(
+            r"<(?=[^\s\u2060])[^>]*>|[*~`|\n]|(?<!\w)_|_(?!\w)|@\w", re.sub(r"<(https:[^|>]*)\|", r"<\1>", text)
+        )
     if re.search(r"textParagraph\.text$|decoratedText\.text$|sections\.\d+\.header$", path):
         return re.findall(r"<[^>]*>?", text) + re.findall(r"&(?!(?:amp|lt|gt|quot|#x27|#39);)", text)
     return re.findall(r"<[\w/!?]|&[\w#]", text)
