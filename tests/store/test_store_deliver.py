@@ -10,7 +10,7 @@ import pytest
 
 from bridge.event import Change, Track
 from bridge.receive import Deciding
-from bridge.store.base import Claimed, Decision, First, Store
+from bridge.store.base import Along, Claimed, Decision, First, Store
 from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, settled, task
 from tests.store.conftest import OpenStore
 
@@ -428,3 +428,49 @@ async def test_what_a_rule_lets_wait_is_not_old_before_it_is_due(store: Store) -
     assert (depth.waiting, looked.waiting, looked.oldest) == (2, 2, None)
     assert depth.oldest is not None
     assert abs(depth.oldest - (now - 2 * hour + timedelta(minutes=45))) < timedelta(seconds=5)
+
+
+class Collecting(Deciding):
+    """Whatever it owes waits for all runs in one lane."""
+
+    def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
+        decision = super().told(first, track, after)
+        shared = {"queue": "all:monday", "gather": True}
+        return replace(decision, targets=tuple(one.with_(**shared) for one in decision.targets))
+
+
+async def test_what_is_owed_again_stands_behind_what_waits_in_its_lane(store: Store) -> None:
+    collecting = Collecting([rule("builds")])
+    await accept(store, collecting, event(1), event(2))
+    (head,) = await claim(store)
+    assert [one.event.title for one in head.behind] == ["run 2 running"]
+    await store.settle(settled(head, owe=head.target))  # and nothing along with it
+    (second,) = await claim(store)
+    assert (second.event.title, [one.event.title for one in second.behind]) == ("run 2 running", ["run 1 running"])
+    assert await claim(store) == []
+    await store.settle(settled(second))
+    (again,) = await claim(store)
+    assert (again.event.title, again.behind) == ("run 1 running", ())
+
+
+async def test_what_is_owed_again_is_owed_once_and_only_by_who_holds_it(store: Store) -> None:
+    collecting = Collecting([rule("builds")])
+    await accept(store, collecting, event(1))
+    (head,) = await claim(store)
+    await store.settle(settled(head, owe=head.target))
+    await store.settle(settled(head, owe=head.target))
+    assert await states(store) == ["done", "pending"]
+
+
+async def test_a_replay_waits_in_no_line(store: Store) -> None:
+    collecting = Collecting([rule("builds")])
+    await accept(store, collecting, event(1), event(2), event(3))
+    (head,) = await claim(store)
+    along = tuple(Along(one.id, "folded", "with it") for one in head.behind[:1])
+    await store.settle(settled(head, along=along))
+    await store.replay([along[0].id], after(1))
+    found = await claim(store, 1)
+    assert [(one.event.title, one.replayed, one.behind) for one in found] == [
+        ("run 3 running", False, ()),
+        ("run 2 running", True, ()),
+    ]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +15,13 @@ from click.testing import CliRunner, Result
 
 from bridge.cli import bridge
 from bridge.errors import StoreUnavailable
+from bridge.event import Track
+from bridge.receive import Deciding
 from bridge.store import open_store
-from bridge.store.base import Condition, Row, Store, Tally
+from bridge.store.base import Condition, Decision, First, Row, Store, Tally
 from bridge.store.moving import CHUNK, chunks
-from tests.arrivals import ALL, LEASE, LIVING, NOON, Failing, after, arrival, event, settled, task
+from tests import postgres
+from tests.arrivals import ALL, LEASE, LIVING, NOON, Failing, after, arrival, event, rule, settled, task
 
 T = TypeVar("T")
 PLACE = {"channel": "C1", "ts": "1.1"}
@@ -272,3 +276,33 @@ async def test_rows_are_written_so_many_at_a_time(tmp_path: Path) -> None:
         ("events", 1),
         ("runs", 1),
     ]
+
+
+class Collecting(Deciding):
+    """What it owes waits for all runs in one lane, or beside its run, whose key PostgreSQL cannot take."""
+
+    def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
+        decision = super().told(first, track, after)
+        queues = {"builds": {"queue": "all:monday", "gather": True}, "oncall": {"queue": "run:held"}}
+        return replace(decision, targets=tuple(one.with_(**queues[one.destination]) for one in decision.targets))
+
+
+def test_what_waits_in_a_lane_of_its_own_waits_there_after_moving(empty: str, tmp_path: Path) -> None:
+    async def owe(store: Store) -> None:
+        for number in (1, 2):
+            odd = event(f"odd\0{number}", "failure", pipeline="é" * 400)
+            await store.accept(arrival(odd, f"k{number}"), Collecting([rule("builds", "oncall")]))
+
+    on(empty, owe)
+    assert run(empty, "export", str(tmp_path / "out.jsonl")).exit_code == 0
+    url, drop = postgres.fresh()
+    assert run(url, "import", str(tmp_path / "out.jsonl")).exit_code == 0
+
+    async def look(store: Store) -> tuple[list[int], int]:
+        more = event("odd\0" + "1", "success", attempt=2, pipeline="é" * 400)
+        await store.accept(arrival(more, "k3"), Collecting([rule("builds", "oncall")]))
+        builds = await store.claim("builds", NOON, LEASE, 9)
+        return [len(one.behind) for one in builds], len(await store.claim("oncall", NOON, LEASE, 9))
+
+    assert on(url, look) == ([2], 2)
+    drop()
