@@ -12,6 +12,9 @@ from click.testing import CliRunner, Result
 
 from bridge.cli import bridge
 from bridge.cli.look import lines_of
+from bridge.hours import Hours, days, zone
+from bridge.receive import Deciding
+from bridge.route import Goal, Rule, condition
 from bridge.store import open_store
 from tests.arrivals import ALL, LEASE, NOON, arrival, event, settled
 from tests.events import run_event
@@ -158,3 +161,25 @@ def test_show_tells_what_a_chat_noted_of_a_message_that_it_took(
     assert f"  {NOTE}\n" in run("show", "d1").output
     shown = json.loads(run("show", "d1", "--json").output)
     assert NOTE in json.dumps(shown)
+
+
+def test_what_waits_says_why_and_until_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for days is due sooner in the database, where it is only looked at."""
+    patient = Rule(
+        name="office",
+        conditions=(condition("kind", "pipeline"),),
+        to=(Goal(destination="builds"),),
+        hours=Hours(days=days("mon"), start=480, end=1080, zone=zone("Europe/Oslo"), outside="hold"),
+    )
+
+    async def owe() -> None:
+        store = await open_store(f"sqlite:///{tmp_path}/bridge.db")
+        await store.accept(arrival(event(1, "failure"), "k1"), Deciding([patient]))
+        await store.close()
+
+    asyncio.run(owe())
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/bridge.db")
+    assert "held until Mon 08:00 Europe/Oslo (2026-01-05 07:00:00 UTC)" in run("deliveries").output
+    assert "due: 2026-01-05T07:00:00.000Z, held until Mon 08:00 Europe/Oslo" in run("show", "d1").output
+    (found,) = json.loads(run("deliveries", "--json").output)
+    assert (found["due_at"], found["waits"]) == ("2026-01-05T07:00:00.000Z", "held until Mon 08:00 Europe/Oslo")

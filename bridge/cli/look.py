@@ -244,7 +244,7 @@ def _waits(item: StoredDelivery) -> str:
     """Return why a delivery waits, and until when."""
     if item.state != "pending" or not item.target.why or item.replayed:
         return ""
-    return f"{item.target.why}, until {_due_at(item):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{item.target.why} ({_due_at(item):%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def _show_event(item: StoredEvent) -> None:
