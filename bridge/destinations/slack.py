@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LABEL = "Slack"
 PERSON = "slack"
 EDITS = Rate(50 / 60)  # of a whole workspace
+_CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{7,20}")
 
 
 # -- options
@@ -331,11 +332,32 @@ class Bot:
         try:
             data, headers = await self._call("auth.test", {})
         except DeliveryError as error:
-            return Health(False, str(error))
+            return Health(False, _of_question(error))
         scopes = {scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",")} - {""}
         if scopes and "chat:write" not in scopes:
             return Health(False, f"token valid, but {_scopes({'needed': 'chat:write'})}")
-        return Health(True, f"token valid, team {_name(data.get('team'))}, bot {_name(data.get('user'))}")
+        known = f"token valid, team {_name(data.get('team'))}, bot {_name(data.get('user'))}"
+        channel = self._options.channel or ""
+        if not _CHANNEL_ID.fullmatch(channel):
+            return Health(True, f"{known}; whether it is in {channel[:80]} is told for a channel's id (C...)")
+        return await self._member(known, channel, _name(data.get("user")), public="chat:write.public" in scopes)
+
+    async def _member(self, known: str, channel: str, bot: str, *, public: bool) -> Health:
+        """Ask for the channel; `public`: the bot may post to a public one without being in it."""
+        try:
+            data, _ = await self._call("conversations.info", {"channel": channel}, read=True)
+        except DeliveryError as error:
+            if "missing_scope" in str(error):
+                return Health(True, f"{known}; with the scope channels:read it is told whether it is in the channel")
+            return Health(False, f"{known}, but {_of_question(error)}")
+        found = data.get("channel")
+        found = found if isinstance(found, dict) else {}
+        name = _name(found.get("name"))
+        if found.get("is_archived") is True:
+            return Health(False, f"{known}, but #{name} is archived, choose another one")
+        if found.get("is_member") is False and (not public or found.get("is_private") is True):
+            return Health(False, f"{known}, but it is not in #{name}: type /invite @{bot} there")
+        return Health(True, f"{known}, channel #{name}")
 
     async def _limited(self, method: str, body: dict[str, Any], bucket: Bucket) -> Mapping[str, Any]:
         """Call, and let only what shares this limit wait when Slack says so."""
@@ -347,10 +369,14 @@ class Bot:
             raise
         return data
 
-    async def _call(self, method: str, body: dict[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    async def _call(
+        self, method: str, body: dict[str, Any], *, read: bool = False
+    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Return Slack's answer. Methods that only read know no JSON: they are asked in the address."""
         line = _Line(self._session, self._options.timeout)
         client = _web_client(self._token, self._options.api_url, line)
-        answer = await line.ask(lambda: client.api_call(method, json=body))
+        verb, given = ("GET", {"params": body}) if read else ("POST", {"json": body})
+        answer = await line.ask(lambda: client.api_call(method, http_verb=verb, **given))
         return answer.data, line.headers
 
     def _receipt(self, answer: Mapping[str, Any], channel: str) -> Receipt:
@@ -406,6 +432,11 @@ class Webhook:
 
     async def check(self) -> Health:
         return Health(None, "incoming webhooks cannot be asked without posting")
+
+
+def _of_question(error: DeliveryError) -> str:
+    """Return what an error says where nothing was posted, and so nothing may have arrived."""
+    return str(error).removesuffix(", the message may have arrived")
 
 
 def _post_bucket(key: str, channel: str | None, rate: Rate | None) -> Bucket:

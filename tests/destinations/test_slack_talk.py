@@ -279,9 +279,48 @@ async def test_no_secret_in_any_error_or_log(
 
 
 async def test_check_asks_without_posting(fake: FakeSlack, bot: slack.Bot, webhook: slack.Webhook) -> None:
-    assert await bot.check() == Health(True, "token valid, team acme, bot bridge")
+    said = "token valid, team acme, bot bridge; whether it is in #builds is told for a channel's id (C...)"
+    assert await bot.check() == Health(True, said)
     assert await webhook.check() == Health(None, "incoming webhooks cannot be asked without posting")
     assert [call.method for call in fake.calls] == ["auth.test"]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "channel", "faults", "ok", "text"),
+    [
+        ("chat:write,channels:read", {}, [], True, "bot bridge, channel #builds"),
+        ("chat:write", {"is_member": False}, [], False, "it is not in #builds: type /invite @bridge there"),
+        ("chat:write,chat:write.public", {"is_member": False}, [], True, "channel #builds"),
+        ("chat:write,chat:write.public", {"is_member": False, "is_private": True}, [], False, "/invite @bridge"),
+        ("chat:write", {"is_archived": True}, [], False, "#builds is archived"),
+        ("chat:write", {}, [error("missing_scope")], True, "with the scope channels:read"),
+        ("chat:write", {}, [error("channel_not_found")], False, "slack says channel_not_found"),
+        (
+            "chat:write",
+            {},
+            [accepted_then_connection_lost()] * 2,
+            False,
+            "connection was lost (ServerDisconnectedError)",
+        ),
+    ],
+)
+async def test_check_says_whether_the_bot_is_in_the_channel(
+    fake: FakeSlack,
+    session: aiohttp.ClientSession,
+    scopes: str,
+    channel: dict[str, Any],
+    faults: list[Fault],
+    ok: bool,
+    text: str,
+) -> None:
+    fake.channel |= channel
+    answer = {"ok": True, "team": "acme", "user": "bridge"}
+    fake.faults += [Fault("answer", body=answer, headers={"X-OAuth-Scopes": scopes}), *faults]
+    health = await slack.open("a", bot_options(fake, channel="C024BE7LH"), session).check()
+    assert health.ok is ok
+    assert health.text.endswith(text) or text in health.text
+    assert "may have arrived" not in health.text, "nothing was posted"
+    assert {call.method for call in fake.calls} == {"auth.test", "conversations.info"}
 
 
 async def test_check_says_what_is_wrong(fake: FakeSlack, session: aiohttp.ClientSession) -> None:

@@ -71,6 +71,7 @@ class FakeSlack(FakeChat):
         super().__init__()
         self.token = token
         self.missing: set[str] = set()
+        self.channel: dict[str, Any] = {"is_member": True, "is_archived": False, "is_private": False}
         self._log = log
         self._rate_limit = rate_limit
         self._lose_answers = lose_answers
@@ -165,11 +166,18 @@ class FakeSlack(FakeChat):
         match call.method:
             case "auth.test":
                 return {"ok": True, "url": f"{self.url}/", "team": "acme", "user": "bridge", "team_id": "T000"}
+            case "conversations.info":
+                return self._channel(call.query.get("channel", ""))
             case "chat.postMessage":
                 return self._post(call.body)
             case "chat.update":
                 return self._update(call.body)
         return {"ok": False, "error": "unknown_method"}
+
+    def _channel(self, channel: str) -> dict[str, Any]:
+        if not channel.startswith("C") or channel in self.missing:
+            return {"ok": False, "error": "channel_not_found"}
+        return {"ok": True, "channel": {"id": channel, "name": "builds", **self.channel}}
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body.get("channel") or ""
