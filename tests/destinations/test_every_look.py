@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -151,6 +152,65 @@ def test_no_text_of_an_event_has_an_effect(chat: Chat, kind: Kind, status: Statu
 def test_no_text_at_all_has_an_effect(chat: Chat, value: str) -> None:
     for kind in (Kind.PIPELINE, Kind.PUSH):
         harmless(chat, kind, Status.FAILURE, False, f"x{value}y", same_form=True)  # never a commit
+
+
+def harmless_in_every_place(chat: Chat, value: str, *, same_form: bool) -> None:
+    """In code, quotes and lists, too, where no shipped template puts a text of an event, and an operator's may."""
+    body, usual = (sent(chat, apart(one)) for one in (value, "x"))
+    assert chat.effects(body) <= chat.effects(usual), repr(value)
+    if same_form:
+        assert chat.form(body) == chat.form(usual), repr(value)
+
+
+def apart(value: str) -> Message:
+    """A message with `value` in each place, where it has no neighbour that it could be read with."""
+    page = "https://ci.example.com/run/41"
+    forms = (Span(value, bold=True), Span(value, italic=True), Span(value, strike=True), Span(value, code=True))
+    links = (Span(value, link=page), Span(value, code=True, link=page))
+    return Message(
+        title=(Span(value, bold=True, link=page),),
+        body=(
+            *(Paragraph((one,)) for one in (*forms, *links)),
+            Bullets(((forms[3],),)),
+            Quote((forms[3],)),
+            Code(value),
+        ),
+        facts=((value, (forms[3],)),),
+        footer=(Span(value),),
+        buttons=(Button(value, page),),
+    )
+
+
+@every_chat
+def test_no_text_in_any_place_of_a_message_has_an_effect(chat: Chat) -> None:
+    for value in (*HOSTILE, *chat.strange):
+        value = value.strip()  # as every text of an event is
+        one_line = len(value) < SHORT and value.strip(INVISIBLE) != "" and not re.search("[\n\u2028\u2029\x85]", value)
+        harmless_in_every_place(chat, value, same_form=one_line)
+
+
+@pytest.mark.parametrize("chat", LOOKS, ids=lambda chat: chat.name)
+@given(value=st.text("<>@#&![](){}*_~|`\\:/-.1 ehrt\"'$;", max_size=40))
+@settings(max_examples=40, deadline=None, database=None)
+def test_no_text_at_all_has_an_effect_in_any_place(chat: Chat, value: str) -> None:
+    harmless_in_every_place(chat, f"x{value}y", same_form=True)
+
+
+ODD_ADDRESS = "https://ci.example.com/a'b$d;e&f(k)*m*_n_~o~@q?g=h&i=j#r"
+
+
+@every_chat
+def test_an_odd_address_is_one_link_and_nothing_else(chat: Chat) -> None:
+    def linked(address: str) -> Any:
+        buttons = (Button("open", address),)
+        return chat.sent(Message(title=(Span("x", link=address), Span(" y")), buttons=buttons))
+
+    def but_links(body: Any) -> set[str]:
+        return {one for one in chat.effects(body) if not one.startswith("leads to ")}
+
+    odd, usual = linked(ODD_ADDRESS), linked("https://ci.example.com/a")
+    assert but_links(odd) == but_links(usual)
+    assert len(chat.effects(odd)) == len(chat.effects(usual))
 
 
 @every_chat
