@@ -65,7 +65,7 @@ async def test_what_stays_broken_is_said_again_until_it_is_fixed(slack: FakeSlac
 
 
 async def test_one_track_has_one_reminder_however_often_it_fails(slack: FakeSlack, tmp_path: Path) -> None:
-    decider = Deciding([rule(1_800.0, change=["broken", "still_failing"])])
+    decider = Deciding([rule(3_600.0, change=["broken", "still_failing"])])
     async with Work(tmp_path, builds=bot(slack)) as work:
         await work.accept(decider, *(arrivals.event(number, "failure") for number in (1, 2, 3)))
         await said(work, 4)
@@ -93,7 +93,7 @@ async def test_it_is_escalated_once_and_who_was_told_hears_that_it_is_fixed(slac
 
 
 async def test_what_is_fixed_in_time_is_escalated_to_nobody(slack: FakeSlack, tmp_path: Path) -> None:
-    decider = Deciding([rule(escalate=600.0, change="broken")])
+    decider = Deciding([rule(escalate=3_600.0, change="broken")])
     async with Work(tmp_path, builds=bot(slack), oncall=bot(slack, "#oncall")) as work:
         await work.accept(decider, arrivals.event(1, "failure"), arrivals.event(2, "success"))
         found = await work.drained()
@@ -106,25 +106,18 @@ async def test_what_is_fixed_in_time_is_escalated_to_nobody(slack: FakeSlack, tm
 async def test_a_mute_is_a_claim_and_when_it_ends_it_is_escalated_after_all(slack: FakeSlack, tmp_path: Path) -> None:
     decider = Deciding([rule(escalate=600.0, change="broken")])
     async with Work(tmp_path, builds=bot(slack), oncall=bot(slack, "#oncall")) as work:
+        since = work.clock.now()
+        until = since + timedelta(hours=2)
+        claim = Mute(repository="acme/app", branch="main", since=since, until=until, reason="octocat is on it")
+        await work.store.mute(claim)
         await work.accept(decider, arrivals.event(1, "failure"))
         await said(work, 1)
-        since = work.clock.now()
-        hour = Mute(
-            repository="acme/app",
-            branch="main",
-            since=since,
-            until=since + timedelta(hours=1),
-            reason="octocat is on it",
-        )
-        await work.store.mute(hour)
-        await said(work, 2)
         found = await work.all()
         await work.accept(decider, arrivals.event(2, "success"))
         await work.drained()
-    escalations = [one for one in found if one.target.role == ESCALATION]
-    assert [one.state for one in escalations] == ["muted", "done"]
-    assert escalations[1].settled_at is not None
-    assert escalations[1].settled_at >= hour.until
+    told = [(one.target.destination, one.target.role, one.state) for one in found if one.state != "pending"]
+    assert told == [("builds", "", "muted"), ("oncall", ESCALATION, "muted"), ("oncall", ESCALATION, "done")]
+    assert next(one.settled_at for one in found if one.state == "done") >= until
 
 
 def settled(**said: Any) -> Event:

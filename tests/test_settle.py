@@ -58,7 +58,7 @@ async def slack():
 
 async def test_what_is_said_with_another_is_settled_with_it(slack: FakeSlack, tmp_path: Path) -> None:
     async with Work(tmp_path, builds=bot(slack)) as work:
-        patient = Deciding([rule(settling(120.0))])
+        patient = Deciding([rule(settling(240.0))])
         await work.accept(patient, arrivals.task(1, "lint", "failure"), arrivals.task(1, "test", "failure"))
         await work.accept(patient, arrivals.task(2, "lint", "failure"))
         found = await work.drained()
@@ -69,7 +69,7 @@ async def test_what_is_said_with_another_is_settled_with_it(slack: FakeSlack, tm
 
 async def test_of_a_run_the_newest_state_within_the_window_is_said(slack: FakeSlack, tmp_path: Path) -> None:
     async with Work(tmp_path, builds=bot(slack)) as work:
-        patient = Deciding([rule(settling(120.0), kind="pipeline")])
+        patient = Deciding([rule(settling(240.0), kind="pipeline")])
         await work.accept(patient, *(arrivals.event(1, word) for word in ("queued", "running", "failure")))
         await work.drained()
     assert texts(slack) == ["🔴 build broke on main · acme/app"]
@@ -84,8 +84,8 @@ async def test_a_mute_of_one_rule_keeps_only_its_own_quiet(slack: FakeSlack, tmp
         await work.store.mute(Mute(rule="lints", since=NOON, until=NOON + timedelta(days=1)))
         patient = Deciding(
             [
-                rule(settling(60.0), name="lints", kind="task", task="lint*"),
-                rule(settling(60.0), name="tests", kind="task", task="test*"),
+                rule(settling(240.0), name="lints", kind="task", task="lint*"),
+                rule(settling(240.0), name="tests", kind="task", task="test*"),
             ]
         )
         jobs = (arrivals.task(1, name, "failure") for name in ("test a", "lint", "test b"))
@@ -99,7 +99,7 @@ async def test_a_replay_of_what_was_said_with_others_says_it_alone_and_at_once(
     slack: FakeSlack, tmp_path: Path
 ) -> None:
     async with Work(tmp_path, builds=bot(slack)) as work:
-        patient = Deciding([rule(settling(60.0))])
+        patient = Deciding([rule(settling(240.0))])
         await work.accept(patient, arrivals.task(1, "lint", "failure"), arrivals.task(1, "test", "failure"))
         await work.drained()
         await work.store.replay(["d2"], work.clock.now())
@@ -138,7 +138,7 @@ def test_two_rules_that_want_one_message_wait_as_long_as_the_more_hurried() -> N
         found = route(rules, arrivals.task(1, "lint", "failure")).targets
         return [(one.wait, one.gathers, one.rules) for one in found]
 
-    slow, quick = rule(settling(60.0), name="slow"), rule(settling(20.0), name="quick")
+    slow, quick = rule(settling(240.0), name="slow"), rule(settling(20.0), name="quick")
     at_once = rule(Goal(destination="builds"), name="at once")
     assert waits(slow, quick) == [(20.0, True, ("slow", "quick"))]
     assert waits(slow, at_once) == [(0.0, False, ("slow", "at once"))]
@@ -168,7 +168,7 @@ def _re_run(attempt: int, status: str) -> Event:
 
 
 async def _told_of_a_re_run(slack: FakeSlack, tmp_path: Path, *ends: str) -> list[tuple[str, str]]:
-    quiet = replace(rule(settling(120.0), change=["broken", "fixed", "still_failing"]), ignores_flaky=True)
+    quiet = replace(rule(settling(240.0), change=["broken", "fixed", "still_failing"]), ignores_flaky=True)
     async with Work(tmp_path, builds=bot(slack)) as work:
         await work.accept(Deciding([quiet]), *(_re_run(number, end) for number, end in enumerate(ends, 1)))
         return [(one.state, one.text) for one in await work.drained()]
@@ -186,7 +186,7 @@ async def test_what_fails_again_is_told_though_flaky_is_ignored(slack: FakeSlack
 
 
 async def test_a_failure_that_was_flaky_is_not_said_with_another(slack: FakeSlack, tmp_path: Path) -> None:
-    all_ends = replace(rule(settling(120.0, mention=("octocat",)), status=["running", "finished"]), ignores_flaky=True)
+    all_ends = replace(rule(settling(240.0, mention=("octocat",)), status=["running", "finished"]), ignores_flaky=True)
     async with Work(tmp_path, builds=bot(slack)) as work:
         events = _re_run(1, "running"), _re_run(1, "failure"), _re_run(2, "success")
         await work.accept(Deciding([all_ends]), *events)
