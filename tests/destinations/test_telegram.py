@@ -22,7 +22,7 @@ from bridge.message import Button, Code, Message, Paragraph, Quote, Span
 from bridge.units import Rate
 from tests.fakes.base import Fault, accepted_then_connection_lost, redirect, status
 from tests.fakes.telegram import CHAT, NEW_CHAT, TOKEN, FakeTelegram, error, ratelimited
-from tests.fakes.telegram_reader import check, read
+from tests.fakes.telegram_reader import check, effects, read
 
 MESSAGE = Message(
     title=(Span("CI broke on main", bold=True),),
@@ -428,3 +428,11 @@ def test_people_are_checked_when_the_configuration_is_read(tmp_path: Path, writt
     except Exception as error:
         said = str(error)
     assert ("no Telegram id" in said) == (not good)
+
+
+@pytest.mark.parametrize("text", ["</b><a>", "<i>&"])
+def test_a_text_after_the_hundredth_form_has_no_effect_either(text: str) -> None:
+    pieces = tuple(Span(text, code=bool(number % 2), bold=not number % 2) for number in range(140))
+    body = telegram.payload(Message(title=(Span("t"),), body=(Paragraph(pieces),)), OPTIONS)
+    check(body)
+    assert {one for one in effects(body) if not one.startswith("finds")} == set()
