@@ -21,6 +21,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.event import Kind, Status
 from bridge.message import Button, Message, Paragraph, Span
 from bridge.render import Renderer
+from bridge.render.foreign import hide
 from bridge.render.native import PLATFORMS
 from bridge.render.samples import full
 from tests.destinations.chats import CHATS, Chat
@@ -174,3 +175,17 @@ def test_no_json_is_too_odd_to_be_sent(chat: Chat, native: dict[str, Any]) -> No
     sent = json.dumps(body, ensure_ascii=False)
     assert len(sent) < 30_000
     sent.encode()
+
+
+@pytest.mark.parametrize("kind", ["mattermost", "rocketchat", "google_chat"])
+def test_a_link_of_the_template_s_to_no_address_is_its_words(kind: str) -> None:
+    target = hide("javascript:alert(1)")
+    own = f"<{target}|words>" if kind == "google_chat" else f"[words]({target})"
+    assert PLATFORMS[kind]({"text": own}, None)["text"] == "words"
+
+
+@pytest.mark.parametrize("kind", ["mattermost", "rocketchat", "google_chat"])
+def test_not_even_a_template_s_own_words_call(kind: str) -> None:
+    """Letters of an event could follow them: whom a message calls is the rule's to say."""
+    text = PLATFORMS[kind]({"text": "<!channel> <users/all> @all <@octocat>"}, None)["text"]
+    assert not re.search(r"@\w|<users|" + ("<[!@]" if kind == "mattermost" else "<users"), text)
