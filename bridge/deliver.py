@@ -12,9 +12,11 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from bridge import codec, observe
 from bridge.config import Config, DestinationConfig, Person, SourceConfig
@@ -70,8 +72,7 @@ AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
 PROBE = 60.0  # seconds between two requests to a destination that is dead
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """A message as it now stands in a chat."""
 
     claimed: Claimed

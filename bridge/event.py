@@ -10,7 +10,6 @@ Nothing here knows a sender, a chat, a clock or a file. All times are aware and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -322,15 +321,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """A request that has nothing for chat, and why, in words for its sender's owner."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True):
     """A request as data. Header names are lower case; the body is the raw bytes that were signed."""
 
     source: str
@@ -340,8 +337,7 @@ class Inbound:
     path_token: str | None = None  # the last segment of /webhooks/NAME/TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What makes a delivery the same as one seen before.
 
     `key`: the same key is always a duplicate (the sender's delivery id, or a digest of the body).

@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
+
+import msgspec
 
 from bridge.event import TASK_NAME, Change, Event, Kind, Result, Run, Status, Target, Task, Told, Track
 
@@ -43,8 +44,7 @@ MAX_FAILED = 50  # names of tasks that a result keeps
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class FoldedRun:
+class FoldedRun(msgspec.Struct, frozen=True):
     """An event merged with its run.
 
     `news`: rules should hear of it. `moved`: the run looks different now, so its living messages must be edited.

@@ -7,8 +7,9 @@ where it puts it, and so nothing that came from an event can mention, link or br
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from bridge.event import Change, Event, Kind, Status
 
@@ -22,8 +23,7 @@ REMINDER = "reminder"
 """The template of what is said again while something stays broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """A piece of one line. `link` is an absolute http(s) address. A "\\n" in `text` is a line break."""
 
     text: str
@@ -37,45 +37,38 @@ class Span:
 Spans = tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(msgspec.Struct, frozen=True):
     spans: Spans
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(msgspec.Struct, frozen=True):
     spans: Spans
 
 
-@dataclass(frozen=True, slots=True)
-class Bullets:
+class Bullets(msgspec.Struct, frozen=True):
     items: tuple[Spans, ...]
     ordered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(msgspec.Struct, frozen=True):
     spans: Spans
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     text: str
 
 
 Block = Paragraph | Heading | Bullets | Quote | Code
 
 
-@dataclass(frozen=True, slots=True)
-class Button:
+class Button(msgspec.Struct, frozen=True):
     """A link shown as a button."""
 
     text: str
     url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message, the same for every chat.
 
     `mentions` are the chat's own ids of people to notify (from the configuration, never from an event). `native` is a
@@ -94,8 +87,8 @@ class Message:
     change: Change | None = None
     colour: str = "#8b949e"
     emoji: str = ""
-    native: dict[str, Any] | None = field(default=None)
-    event: Event | None = field(default=None, repr=False, compare=False)
+    native: dict[str, Any] | None = None
+    event: Event | None = None
 
 
 def text_of(spans: Spans) -> str:

@@ -12,12 +12,13 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from bridge import codec, observe
@@ -75,7 +76,7 @@ class Deciding:
             event, run, after = fold_failing_task(first.event, first.run, track)
         else:
             event, run, after = fold_track(first.event, first.run, track, first.track)
-        return self.told(replace(first, event=event, run=run), track, after)
+        return self.told(msgspec.structs.replace(first, event=event, run=run), track, after)
 
     def told(self, first: First, track: Track | None, after: Track | None) -> Decision:
         """Return what is owed because of an event whose `change` is known; `after` is its track with its result."""
@@ -132,8 +133,7 @@ def _follow(
     return targets, run.with_(following=tuple(following.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """What a verified request turned out to be, before the store has seen it."""
 
     identity: Identity

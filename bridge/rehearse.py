@@ -8,9 +8,11 @@ digests too: those come of the event before them. A living message is said once,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import heappop, heappush
+
+from msgspec.structs import replace
 
 from bridge.backtest import rendered
 from bridge.config import Config

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import msgspec
+
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 
 FIRST_DELAY = timedelta(seconds=1)
@@ -26,8 +28,7 @@ class Policy:
     when_unsure: Literal["resend", "drop"] = "resend"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What becomes of a delivery after a failed try.
 
     `pending` with `due_at` is a new try, `counts` whether this one used up an attempt, `forget` that the message it

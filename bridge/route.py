@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
+import msgspec
 from jinja2 import TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -421,8 +422,7 @@ class Escalation:
     to: tuple[Goal, ...]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What one rule says of one event. `failed` is the first condition that did not hold, `saw` what it looked at."""
 
     rule: str
@@ -434,8 +434,7 @@ class Verdict:
         return f"{self.rule}: matches" if self.matched else f"{self.rule}: no: {self.failed}; saw {self.saw}"
 
 
-@dataclass(frozen=True)
-class Routing:
+class Routing(msgspec.Struct, frozen=True):
     """What all rules say of one event, in their order, and the messages owed."""
 
     verdicts: tuple[Verdict, ...]

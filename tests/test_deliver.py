@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from bridge.render import Renderer
 from bridge.route import Goal
 from bridge.store import open_store
 from bridge.store.base import Condition, Limit
+from tests.altered import replace
 from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, task
 from tests.couriers import SHIPPED, Clock, Work, bot, hook, outcomes, texts
 from tests.fakes import slack as fake
@@ -779,7 +780,7 @@ async def test_people_are_mentioned_when_something_broke_and_not_before(slack: F
     telling = Deciding([rule("builds", mention=["octocat"], mention_when=[Change.BROKEN])])
     async with Work(tmp_path, builds=bot(slack)) as work:
         people = deliver.Person(name="octocat", ids={"slack": "U024BE7LH"})
-        work.config = deliver.replace(work.config, people={"octocat": people})
+        work.config = dataclasses.replace(work.config, people={"octocat": people})
         await work.accept(telling, event(1, "success"), event(2, "failure"))
         await work.drained()
     assert ["U024BE7LH" in str(one.body) for one in slack.messages.values()] == [False, True]

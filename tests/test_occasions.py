@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from bridge.route import Rule, route
 from bridge.schedule import Schedule
 from bridge.store import open_store
 from bridge.store.base import Arrival, Claimed, Mute, Settlement, Store, StoredEvent
+from tests.altered import replace
 from tests.arrivals import event, rule
 from tests.hostile import TEMPLATES
 

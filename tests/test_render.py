@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
@@ -18,6 +17,7 @@ from bridge.message import Bullets, Code, Heading, Message, Paragraph, Quote, Sp
 from bridge.render import DEFAULT_TEMPLATE, Renderer, View, markdown, plain
 from bridge.render.foreign import foreign, reveal, tidy
 from bridge.render.samples import NOW, full, views
+from tests.altered import replace
 from tests.hostile import HOSTILE, TEMPLATES, bare, view
 
 SHIPPED = Renderer(TEMPLATES)

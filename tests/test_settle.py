@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from bridge.render import Renderer, View
 from bridge.route import Goal, Rule, condition, route
 from bridge.store import open_store
 from tests import arrivals, postgres
+from tests.altered import replace
 from tests.arrivals import LEASE, NOON, after, arrival, settled
 from tests.couriers import SHIPPED, Work, bot, texts
 from tests.fakes.slack import FakeSlack

@@ -18,9 +18,10 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bridge import codec
 from bridge.errors import Dead, DeliveryError, Rejected, Transient, Unreadable, Unsure
@@ -35,8 +36,7 @@ LONGEST_WAIT = 3_600.0
 _CONNECT = 0.7  # of the time that a request may take
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a chat answered. `body` is its beginning where it is too long. `headers` know no upper and lower case."""
 
     status: int

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from bridge.codec import web_url
 from bridge.message import Block, Bullets, Button, Code, Heading, Quote, Span, Spans, shorten

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from html import escape
 from typing import Any
+
+from msgspec.structs import replace
 
 from bridge.codec import web_url
 from bridge.destinations._markdown import GAP, JOINER, clean, fitted, one_line, units

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from bridge.units import Rate, parse_duration, parse_rate
@@ -45,8 +46,7 @@ class DestinationOptions(BaseModel):
         return "always posts to its own channel, make a destination for the other one"
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(msgspec.Struct, frozen=True):
     """A rate limit: `key` is shared by whoever counts against it, `rate` refills it, `burst` fits in at once."""
 
     key: str

@@ -11,8 +11,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
+from msgspec.structs import replace
 
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
 from bridge.errors import Transient
@@ -38,9 +40,8 @@ class Options(DestinationOptions):
 
 def payload(message: Message, options: Options) -> dict[str, Any]:
     """Return the message as JSON: what `--json` shows."""
-    return {
-        key: value for key, value in asdict(replace(message, event=None)).items() if value not in (None, (), "", {})
-    }
+    shown = msgspec.to_builtins(replace(message, event=None))
+    return {key: value for key, value in shown.items() if value not in (None, [], "", {})}
 
 
 # -- how a message looks

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from bridge.codec import web_url
 from bridge.message import Block, Bullets, Code, Heading, Paragraph, Quote, Span, Spans
@@ -131,8 +133,7 @@ def _lines(block: Block) -> tuple[Spans, ...]:
     return (block.spans,)
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(msgspec.Struct, frozen=True):
     """A token with what lies between its opening and its closing one."""
 
     token: Token

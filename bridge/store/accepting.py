@@ -9,7 +9,6 @@ once.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,8 +20,7 @@ from bridge.observe import log
 from bridge.store.base import Arrival, Decider, Decision, EventState
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """A delivery of the same key, kept as `event_id`. `sent_at`: by the sender's clock, seconds since 1970."""
 
     event_id: int
@@ -30,8 +28,7 @@ class Seen:
     unreadable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """The answer to the first question: whether the delivery was seen before, and the run as it is.
 
     `fault`: there is a run, but it cannot be read back; a newer bridge has written it, say.
@@ -42,8 +39,7 @@ class Known:
     fault: ValueError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What an arrival adds to the memory. `event`, `rules` and `headers` are JSON."""
 
     state: EventState
@@ -64,8 +60,7 @@ class Entry:
         return tuple(dict.fromkeys(target.destination for target, _ in self.targets))
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(msgspec.Struct, frozen=True):
     """The arrival repeats what is kept as `event_id`; nothing is written."""
 
     event_id: int

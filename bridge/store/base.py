@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from bridge.event import Event, Identity, Run, Target, Track
 
 EventState = Literal["routed", "unrouted", "unchanged", "ignored", "unreadable", "stuck"]
@@ -33,8 +35,7 @@ UNTRIED = ("released", "waits")
 """The outcomes of what was handed back unsent; whether it is unsure stays, unless it is not even due: "waits"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A verified request on its way into the store.
 
     `event` None: correctly signed, but unreadable, or (`ignored`) with nothing for chat; `problem` says why.
@@ -50,8 +51,7 @@ class Arrival:
     ignored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(msgspec.Struct, frozen=True):
     """The first half of a decision: what the run is now, and which track has to be asked."""
 
     event: Event
@@ -61,8 +61,7 @@ class First:
     track: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What has to be remembered and done because of an event."""
 
     event: Event
@@ -83,8 +82,7 @@ class Decider(Protocol):
     def second(self, first: First, track: Track | None) -> Decision: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The answer to an arrival, after it is durable. `duplicate`: `id` is that of the one seen before."""
 
     id: str
@@ -93,8 +91,7 @@ class Accepted:
     destinations: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(msgspec.Struct, frozen=True):
     """A delivery that waits in the same lane for the same message as one that gathers."""
 
     id: str
@@ -103,8 +100,7 @@ class Behind:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that one worker holds until `leased_until`.
 
     `event` is the event that caused it, merged; `run` the newest state of its run. `receipt` says where its living
@@ -139,8 +135,7 @@ class Along:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """What a worker says of a delivery that it held.
 
     `state` "pending" with `due_at` is a new try. `counts`: whether it used up an attempt. `receipt` is where the
@@ -211,8 +206,7 @@ class StoredDelivery:
     history: tuple[StoredAttempt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """How a destination is, as every worker sees it: what its last answer said.
 
     `failures` counts those in a row. `rest_until`: nobody asks it before.
@@ -245,8 +239,7 @@ class Tally:
     last_event: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """A rate limit: `key` is shared by whoever counts against it, `per_second` refills it, `burst` fits in at once."""
 
     key: str

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
+
+import msgspec
+from msgspec.structs import replace
 
 from bridge.message import Message
 
 KEEP = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bubble:
+class Bubble(msgspec.Struct, frozen=True, kw_only=True):
     """One message as a reader of the chat sees it now. `key` stays the same while the message is edited."""
 
     key: str

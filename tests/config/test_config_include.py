@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +13,7 @@ from bridge.cli.config import config_group
 from bridge.config import load, watched_paths
 from bridge.config.trial import trial
 from bridge.errors import ConfigError
+from tests.altered import replace
 from tests.config.conftest import ENVIRON, HEAD
 
 MAIN = f"{HEAD}include: [rules/*.yaml]\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bridge.render.foreign import hide
 from bridge.render.native_discord import GAP, JOINER
 from bridge.render.native_discord import discord as discord_json
 from bridge.render.samples import full
+from tests.altered import replace
 from tests.fakes.discord_reader import ADDRESS, CALLS, CODE, SPOILER, markdown_form, read, tokens, urls
 from tests.fakes.discord_reader import STRANGE as THEIRS
 from tests.fakes.discord_validator import SHARED_SCHEMA, Invalid, check, embed_texts

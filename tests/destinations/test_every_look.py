@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from bridge.event import Change, Kind, Status
 from bridge.message import COLLECTED, REMINDER, Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.render import DEFAULT_TEMPLATE, UNMUTED, Renderer, View, plain
 from bridge.render.samples import full
+from tests.altered import replace
 from tests.destinations.chats import CHATS, Chat
 from tests.hostile import HOSTILE, TEMPLATES, bare, view, with_bad_addresses
 

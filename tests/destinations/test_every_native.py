@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from bridge.render import Renderer
 from bridge.render.foreign import hide
 from bridge.render.native import PLATFORMS
 from bridge.render.samples import full
+from tests.altered import replace
 from tests.destinations.chats import CHATS, Chat
 from tests.fakes import mattermost_reader, rocketchat_reader
 from tests.hostile import HOSTILE, TEMPLATES, view, with_bad_addresses

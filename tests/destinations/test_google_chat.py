@@ -7,7 +7,6 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bridge.errors import ConfigError, Dead, DeliveryError, Gone, RateLimited, R
 from bridge.event import Status
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.units import Rate
+from tests.altered import replace
 from tests.fakes.base import Fault, accepted_then_connection_lost, redirect, status
 from tests.fakes.google_chat import KEY, PATH, TOKEN, FakeGoogleChat, error
 from tests.fakes.google_chat_validator import buttons, check, texts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from bridge.destinations import google_chat
 from bridge.message import Button
+from tests.altered import replace
 from tests.destinations.test_every_look import LONG, everywhere
 from tests.fakes.google_chat_definition import PYTHON
 from tests.hostile import HOSTILE

@@ -8,7 +8,6 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from bridge.errors import ConfigError, Dead, DeliveryError, Gone, RateLimited, R
 from bridge.message import Button, Code, Message, Paragraph, Span
 from bridge.receive import Deciding
 from bridge.units import Rate
+from tests.altered import replace
 from tests.arrivals import event, rule
 from tests.couriers import Work
 from tests.fakes import matrix_reader

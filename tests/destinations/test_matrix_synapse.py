@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ import pytest
 from bridge.destinations import matrix
 from bridge.errors import Dead, Gone, RateLimited
 from bridge.message import Button, Message, Paragraph, Span
+from tests.altered import replace
 from tests.arrivals import LIVING, event
 from tests.couriers import Work
 from tests.destinations.test_every_look import LONG, everywhere

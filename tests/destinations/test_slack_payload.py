@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bridge.event import Kind, Status, Task
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.render import DEFAULT_TEMPLATE, Renderer, View
 from bridge.render.samples import full
+from tests.altered import replace
 from tests.fakes.slack_reader import form
 from tests.fakes.slack_validator import SHARED_LIMITS, check, nodes, texts
 from tests.hostile import HOSTILE, TEMPLATES, view, with_bad_addresses

@@ -6,7 +6,6 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bridge.destinations.base import Health
 from bridge.errors import Dead, DeliveryError, Gone, RateLimited, Rejected, Transient, Unsure
 from bridge.message import Button, Code, Message, Paragraph, Quote, Span
 from bridge.units import Rate
+from tests.altered import replace
 from tests.fakes.base import Fault, accepted_then_connection_lost, redirect, status
 from tests.fakes.telegram import CHAT, NEW_CHAT, TOKEN, FakeTelegram, error, ratelimited
 from tests.fakes.telegram_reader import check, effects, read

@@ -6,7 +6,6 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -25,6 +24,7 @@ from bridge.event import Event, Kind, Status
 from bridge.message import Bullets, Code, Message, Paragraph, Quote, Span
 from bridge.render.samples import full
 from bridge.units import Rate
+from tests.altered import replace
 from tests.fakes.base import Fault, accepted_then_connection_lost, redirect, status
 from tests.fakes.zulip import CHANNEL, EMAIL, KEY, FakeZulip, error, ratelimited
 from tests.fakes.zulip_reader import check, read

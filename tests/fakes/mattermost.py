@@ -7,11 +7,11 @@ https://developers.mattermost.com/integrate/webhooks/incoming/
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
+from tests.altered import replace
 from tests.fakes.base import Call, FakeChat, Fault, Invalid, Reply
 
 TOKEN = "made-up-bot-token"

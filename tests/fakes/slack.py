@@ -11,12 +11,12 @@ import argparse
 import asyncio
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from aiohttp import web
 
+from tests.altered import replace
 from tests.fakes import slack_validator
 from tests.fakes.base import (
     Call,

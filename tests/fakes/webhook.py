@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.altered import replace
 from tests.fakes import webhook_validator
 from tests.fakes.base import Call, FakeChat, Fault, Reply
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from bridge.app import Bridge
 from bridge.config import Config, load
 from bridge.sources import SOURCES
+from tests.altered import replace
 
 SECRET = "a-secret-of-the-tests"
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from bridge.errors import IngestError, Unauthorized
 from bridge.event import Inbound
 from bridge.sources import SOURCES, Bound, SourceModule
+from tests.altered import replace
 from tests.sources.common import NOW, PAGES, Sender, said
 
 MODULES: dict[str, Any] = {name: SOURCES[name] for name in SOURCES if not isinstance(SOURCES[name], Bound)}

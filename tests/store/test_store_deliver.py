@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from bridge.event import Change, Track
 from bridge.receive import Deciding
 from bridge.store.base import Along, Claimed, Decision, First, Store
+from tests.altered import replace
 from tests.arrivals import ALL, LEASE, LIVING, NOON, after, arrival, event, rule, settled, task
 from tests.store.conftest import OpenStore
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +32,7 @@ from bridge.store import _postgres_listen, open_store
 from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
 from bridge.store.base import UNTRIED, WAITING, Accepted, Along, Arrival, Claimed, Decision, First, Settlement, Store
 from tests import arrivals, postgres
+from tests.altered import replace
 from tests.arrivals import LEASE, after
 
 T = TypeVar("T")

@@ -6,7 +6,6 @@ import asyncio
 import json
 import stat
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from bridge.store import open_store
 from bridge.store.base import Condition, Decision, First, Row, Store, Tally
 from bridge.store.moving import CHUNK, chunks
 from tests import postgres
+from tests.altered import replace
 from tests.arrivals import ALL, LEASE, LIVING, NOON, Failing, after, arrival, event, rule, settled, task
 
 T = TypeVar("T")

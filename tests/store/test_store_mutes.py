@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from bridge.cli import bridge
 from bridge.store import open_store, sqlite
 from bridge.store.base import Mute, Store
 from bridge.store.migrating import migrations
+from tests.altered import replace
 from tests.arrivals import ALL, LEASE, NOON, after, arrival, event, settled
 from tests.store.conftest import OpenStore
 

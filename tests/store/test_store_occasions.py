@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 from bridge.config import Config, DestinationConfig
@@ -13,6 +12,7 @@ from bridge.occasions import Occasions
 from bridge.receive import Deciding
 from bridge.schedule import Schedule
 from bridge.store.base import Mute, Settlement, Store
+from tests.altered import replace
 from tests.arrivals import LEASE, NOON, after, arrival, event, rule
 from tests.store.conftest import OpenStore
 

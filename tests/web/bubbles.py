@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from bridge.event import Status
 from bridge.message import Bullets, Button, Code, Heading, Message, Paragraph, Quote, Span
 from bridge.web import Bubble
+from tests.altered import replace
 
 AT = datetime(2026, 11, 5, 14, 3, tzinfo=UTC)
 RUN = "https://ci.example.com/acme/app/runs/41"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 
@@ -13,6 +12,7 @@ from bridge.message import Bullets, Button, Code, Paragraph, Span
 from bridge.store.base import Mute
 from bridge.web import page
 from bridge.web.feed import Bubble
+from tests.altered import replace
 from tests.web.bubbles import AT, RUN, bubble, everywhere, message
 
 HOSTILE = [
