@@ -77,6 +77,16 @@ NEWLY_FAILING = "newly_failing"
 """What a rule may ask for beside a Change: something fails now that did not in the result before."""
 
 
+class Role(StrEnum):
+    """Whom a rule can mention without knowing his name: what an event says of him."""
+
+    AUTHOR = "author"
+    COMMITTER = "committer"
+    PUSHER = "pusher"
+    REVIEWERS = "reviewers"
+    OWNERS = "owners"
+
+
 class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is kept: immutable, and written as JSON without what is not said.
 
@@ -245,6 +255,10 @@ class Event(Data, frozen=True):
     author: str | None = None  # the login, else the name
     author_name: str | None = None
     author_email: str | None = None
+    committer: str | None = None  # of the commit: the login, else the name
+    committer_email: str | None = None
+    pusher: str | None = None  # who pushed, or began the run by hand
+    reviewers: tuple[str, ...] = ()  # who is asked to review the pull request; a team is "acme/team"
     pipeline: str | None = None  # the workflow's, check's or CI's name
     run: RunRef | None = None  # also set for pushes, releases, ...: what makes two events "the same thing"
     task: Task | None = None  # kind task: the task itself
@@ -276,6 +290,7 @@ class Event(Data, frozen=True):
     newly_failing: tuple[str, ...] = ()  # the tasks that fail now and did not in the result before, by name
     flaky: bool = False  # a success of the very commit whose failure was all that was wrong before
     flaky_tasks: tuple[str, ...] = ()  # with flaky: what had failed, by name
+    owners: tuple[str, ...] = ()  # whom CODEOWNERS names for what changed; asked for when a rule mentions them
 
     @property
     def fails_anew(self) -> bool:
@@ -294,6 +309,17 @@ class Event(Data, frozen=True):
         """For a pull request, also where its number is not told: GitHub leaves it out for forks."""
         return self.pull_request is not None or bool(self.fork) or (self.trigger or "").startswith("pull_request")
 
+    def names_of(self, role: Role) -> tuple[tuple[str, ...], ...]:
+        """Return who has `role`, each as the names that were told of one person: login, name, e-mail."""
+        told: dict[Role, tuple[tuple[str | None, ...], ...]] = {
+            Role.AUTHOR: ((self.author, self.author_name, self.author_email),),
+            Role.COMMITTER: ((self.committer, self.committer_email),),
+            Role.PUSHER: ((self.pusher,),),
+            Role.REVIEWERS: tuple((name,) for name in self.reviewers),
+            Role.OWNERS: tuple((name,) for name in self.owners),
+        }
+        return tuple(names for one in told[role] if (names := tuple(name for name in one if name)))
+
     def public(self) -> dict[str, Any]:
         """Return the event as `--json` and the `webhook` destination show it: plain JSON values, stable names."""
         shown = {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name not in _INTERNAL}
@@ -304,7 +330,7 @@ class Event(Data, frozen=True):
         return shown
 
 
-_INTERNAL = frozenset({"task", "tasks", "restarted", "message", "counted"})
+_INTERNAL = frozenset({"task", "tasks", "restarted", "message", "counted", "owners"})
 
 
 def _plain(value: Any) -> Any:
@@ -358,8 +384,9 @@ REMINDER, ESCALATION, ALL_CLEAR = "reminder", "escalation", "all clear"
 class Target(Data, frozen=True):
     """Where one message goes and in what form: what a rule owes for an event.
 
-    `mention` are the words of the rule ("author", a person's name) that hold for this event. `rules` are the names of
-    all rules that asked for this same message.
+    `mention` are the words of the rule ("author", a person's name) that hold for this event. `named` are those of the
+    messages before it to the same destination: whom they name is not named again. `rules` are the names of all rules
+    that asked for this same message.
     """
 
     destination: str
@@ -368,6 +395,7 @@ class Target(Data, frozen=True):
     live: bool = False
     thread: bool = False
     mention: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     reply: bool = False  # the result, said once more in a living message's thread: edits notify nobody
     answered: bool = False  # a living message whose run's result is said by such a reply, too
     quiet_if_flaky: bool = False  # nobody wants it any more, once the run has passed when it was run again

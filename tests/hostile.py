@@ -66,8 +66,8 @@ def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
     """Return a view whose every free text is `value`; addresses and what bridge itself writes stay good."""
     event = full(kind, status, None).event
     texts = (
-        "repository branch tag default_branch sha title message author author_name author_email pipeline environment "
-        "action description trigger overtaken_by"
+        "repository branch tag default_branch sha title message author author_name author_email committer "
+        "committer_email pusher pipeline environment action description trigger overtaken_by"
     )
     if event.digest is not None:
         event = event.with_(digest=_digest(event.digest, value))
@@ -78,6 +78,8 @@ def view(kind: Kind, status: Status, value: str, **more: Any) -> View:
         task=task,
         tasks=(),
         labels=(value, value),
+        reviewers=(value,),
+        owners=(value,),
         facts=((value, value), ("commits", value), (value, "x")),
         pull_request=None,
     )

@@ -68,6 +68,9 @@ def print_routed_then(then: dict[str, Any]) -> None:
 # -- one that did not happen -------------------------------------------------------------------------------------------
 
 
+_LISTED = {"label": "labels", "reviewer": "reviewers", "owner": "owners"}
+
+
 def supposed(config: Config, texts: tuple[str, ...]) -> Event:
     """Return the event that ``repository=acme/app,branch=main,change=broken`` describes, as a test would."""
     from bridge.cli.tests import sample
@@ -78,8 +81,7 @@ def supposed(config: Config, texts: tuple[str, ...]) -> Event:
             key, mark, value = pair.partition("=")
             if not mark or not value:
                 raise _wrong(f"'{pair}': write NAME=VALUE")
-            if key == "label":
-                key = "labels"
+            key = _LISTED.get(key, key)
             if key in EVENT_LISTS:
                 fields.setdefault(key, []).append(value)
             else:

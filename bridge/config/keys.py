@@ -93,7 +93,11 @@ GOAL: dict[str, Key] = {
         "match and one at the end.",
     ),
     "thread": Key({**FLAG, "default": False}, "Follow-ups go into the thread of the first message."),
-    "mention": Key(TEXTS, "Whom to notify: `author`, a name under `people` or `groups`, or a list of them."),
+    "mention": Key(
+        TEXTS,
+        "Whom to notify: `author`, `committer`, `pusher`, `reviewers`, `owners` (by CODEOWNERS), a name under `people` "
+        "or `groups`, or a list of them.",
+    ),
     "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds."),
     "settle": Key(DURATION, "Wait so long for more of the same run, and say it once."),
     "repeat": Key(DURATION, "Say again every so often what is broken, as long as it is."),
@@ -215,11 +219,11 @@ MATCH: dict[str, Key] = {
 EVENT_TEXTS = frozenset(
     {"source", "repository", "repository_url", "branch", "tag", "default_branch", "sha", "title", "message"}
     | {"author", "author_name", "author_email", "pipeline", "task", "environment", "url", "action", "description"}
-    | {"trigger"}
+    | {"trigger", "committer", "committer_email", "pusher"}
 )
 EVENT_NUMBERS = frozenset({"pull_request", "number", "attempt", "failures", "duration"})
 EVENT_FLAGS = frozenset({"draft", "fork", "private", "flaky"})
-EVENT_LISTS = frozenset({"labels", "newly_failing", "flaky_tasks"})
+EVENT_LISTS = frozenset({"labels", "reviewers", "owners", "newly_failing", "flaky_tasks"})
 EVENT_WORDS: dict[str, tuple[str, ...]] = {"kind": KEYS["kind"].words, "status": tuple(Status), "change": tuple(Change)}
 EVENT_KEYS = (*sorted(EVENT_TEXTS | EVENT_NUMBERS | EVENT_FLAGS | set(EVENT_WORDS)), *sorted(EVENT_LISTS))
 

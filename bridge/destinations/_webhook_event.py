@@ -17,7 +17,7 @@ from bridge.message import Message, shorten
 LARGEST = 20_000  # bytes
 _TEXT, _WORDS, _SHORTER = 4_000, 1_000, 150
 _ADDRESSES = frozenset({"url", "repository_url"})
-_LISTS = ("tasks", "facts", "labels", "mentions")
+_LISTS = ("tasks", "facts", "labels", "reviewers", "mentions")
 
 
 def build(message: Message) -> dict[str, Any]:

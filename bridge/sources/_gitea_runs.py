@@ -101,6 +101,8 @@ def workflow_run(source: str, body: bytes) -> Event:
         author=words.login(actor, again, hook.sender),
         author_name=text(inside(actor, "full_name")),
         author_email=text(inside(actor, "email")),
+        pusher=None if inside(run, "event") == "schedule" else words.login(actor, again),
+        reviewers=words.reviewers(pull, hook.repository),
         pipeline=first(inside(hook.workflow, "name"), file),
         run=RunRef(
             id=key(inside(run, "id"), "workflow_run.id"),
@@ -228,6 +230,7 @@ def status(source: str, body: bytes) -> Event | Ignored:
         ),
         author_name=text(inside(hook.commit, "author", "name")),
         author_email=text(inside(hook.commit, "author", "email")),
+        **words.committer(hook.commit),
         pipeline=context,
         run=RunRef(id=f"commit/{sha}", url=address(inside(hook.commit, "url")) or url, of_tasks=True),
         tasks=(task,),
@@ -274,6 +277,7 @@ def action_run(source: str, body: bytes) -> Event:
         author=words.login(user),
         author_name=text(inside(user, "full_name")),
         author_email=text(inside(user, "email")),
+        pusher=None if inside(run, "trigger_event") == "schedule" else words.login(user),
         pipeline=text(inside(run, "workflow_id")),
         run=RunRef(
             id=key(inside(run, "id"), "run.id"),

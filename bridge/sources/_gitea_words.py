@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from bridge.errors import Unreadable
 from bridge.event import Status
-from bridge.sources._values import Ref, address, first, flag, inside, ref, text, whole
+from bridge.sources._values import Ref, address, first, flag, inside, items, ref, text, whole
 
 STATUS: Mapping[str, Status] = {
     # status of a run or job
@@ -84,6 +84,28 @@ def full_name(repository: Any) -> str | None:
 def login(*users: Any) -> str | None:
     """Return the account of the first user that has one. Old versions say `username` for it."""
     return first(*(inside(user, name) for user in users for name in ("login", "username")))
+
+
+class _Committer(TypedDict):
+    committer: str | None
+    committer_email: str | None
+
+
+def committer(commit: Any) -> _Committer:
+    """Return who committed: the account where they know it, else the name that git has."""
+    told = inside(commit, "committer")
+    return {
+        "committer": first(inside(told, "username"), inside(told, "name")),
+        "committer_email": text(inside(told, "email")),
+    }
+
+
+def reviewers(pull: Any, repository: Any) -> tuple[str, ...]:
+    """Return who is asked to review: accounts, and teams with the organization that owns the repository."""
+    owner = (full_name(repository) or "").partition("/")[0]
+    people = [login(one) for one in items(inside(pull, "requested_reviewers"), 20)]
+    teams = [text(inside(one, "name")) for one in items(inside(pull, "requested_reviewers_teams"), 20)]
+    return tuple(filter(None, (*people, *(f"{owner}/{team}" for team in teams if team and owner))))
 
 
 def fork(head: Any, base: Any) -> bool | None:

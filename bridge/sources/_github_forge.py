@@ -28,6 +28,7 @@ def push(source: str, body: bytes) -> Event:
         sha=first_line(hook.before if hook.deleted else hook.after),
         title=first_line(head and head.message),
         author=words.first(hook.pusher and hook.pusher.name, *words.logins(hook.sender)),
+        pusher=words.first(hook.pusher and hook.pusher.name, *words.logins(hook.sender)),
         run=RunRef(id=first_line(f"{hook.ref}@{hook.before}..{hook.after}") or ""),
         url=page if hook.deleted else web_url(hook.compare) or page,  # nothing can be compared with nothing
         action=_push_action(hook),
@@ -67,6 +68,7 @@ def pull_request(source: str, body: bytes) -> Event | Ignored:
         sha=first_line(head.sha),
         title=first_line(pull.title),
         author=words.first(*words.logins(pull.user, hook.sender)),
+        reviewers=words.reviewers(pull, hook.repository),
         run=RunRef(id=f"pull/{pull.number}", url=url),
         labels=tuple(name for label in pull.labels or () if (name := first_line(label.name))),
         url=url,

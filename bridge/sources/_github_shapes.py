@@ -269,6 +269,10 @@ class PullHead(Shape, kw_only=True):
     repo: Repository | None = None
 
 
+class Team(Shape, kw_only=True):
+    slug: str | None = None
+
+
 class PullRequest(Shape, kw_only=True):
     number: Number
     title: str | None = None
@@ -278,6 +282,8 @@ class PullRequest(Shape, kw_only=True):
     draft: bool | None = None
     merged: bool | None = None
     labels: list[Label] | None = None
+    requested_reviewers: list[User] | None = None
+    requested_teams: list[Team] | None = None
     updated_at: Moment = None
     html_url: str | None = None
 

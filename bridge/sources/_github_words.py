@@ -116,6 +116,8 @@ class _Commit(TypedDict):
     message: str | None
     author_name: str | None
     author_email: str | None
+    committer: str | None
+    committer_email: str | None
     committed_at: datetime | None
 
 
@@ -126,6 +128,8 @@ def commit(commit: shapes.Commit | None) -> _Commit:
         "message": clean(found.message),
         "author_name": first_line(author.name),
         "author_email": first_line(author.email),
+        "committer": first(committer.username, committer.name),
+        "committer_email": first_line(committer.email),
         "committed_at": utc(found.timestamp) or utc(committer.date) or utc(author.date),
     }
 
@@ -140,6 +144,14 @@ def username_of(commit: shapes.Commit | None) -> str | None:
 
 def logins(*users: shapes.User | None) -> tuple[str | None, ...]:
     return tuple(user and user.login for user in users)
+
+
+def reviewers(pull: shapes.PullRequest, repository: shapes.Repository) -> tuple[str, ...]:
+    """Return who is asked to review: logins, and teams with the organization that owns the repository."""
+    owner = (full_name(repository) or "").partition("/")[0]
+    people = logins(*(pull.requested_reviewers or ()))
+    teams = [f"{owner}/{team.slug}" for team in pull.requested_teams or () if team.slug and owner]
+    return tuple(line for name in (*people, *teams) if name and (line := first_line(name)))
 
 
 def first(*texts: str | None) -> str | None:

@@ -56,6 +56,7 @@ def push(source: str, body: bytes) -> Event:
         kind=Kind.PUSH,
         title=words.title(head),
         author=first(hook.user_username, hook.user_name, told["author_name"]),
+        pusher=first(hook.user_username, hook.user_name),
         run=RunRef(id=first_line(f"{ref}@{before}..{after}") or ""),
         url=_push_page(place, at, head, (before, after), alone=len(commits) == 1),
         action="deleted" if deleted else "created" if created else "pushed",
@@ -110,6 +111,7 @@ class _MergeRequest(msgspec.Struct):
     user: Any = None
     project: Any = None
     labels: Any = None
+    reviewers: Any = None
     changes: Any = None
 
 
@@ -151,6 +153,7 @@ def merge_request(source: str, body: bytes) -> Event | Ignored:
         author=words.author(hook.user),
         author_name=told["author_name"],
         author_email=told["author_email"],
+        reviewers=tuple(name for one in items(hook.reviewers, 20) if (name := words.author(one))),
         run=RunRef(id=f"merge_request/{iid}", url=url),
         labels=tuple(name for label in labels if (name := text(inside(label, "title"), 100))),
         url=url,

@@ -73,6 +73,8 @@ class _Build(msgspec.Struct, rename="camel"):
     commit_id: Any = None
     commit_author: Any = None
     commit_author_email: Any = None
+    committer_name: Any = None
+    committer_email: Any = None
     commit_message: Any = None
     commit_message_extended: Any = None
     is_pull_request: Any = None
@@ -128,6 +130,8 @@ def normalise(inbound: Inbound) -> Event:
         author=author,
         author_name=author,
         author_email=values.text(build.commit_author_email),
+        committer=values.text(build.committer_name),
+        committer_email=values.text(build.committer_email),
         pipeline=values.text(build.project_name) or LABEL,
         run=RunRef(id=key, number=values.whole(build.build_number), url=page),
         tasks=tuple(_task(job, page, place) for place, job in enumerate((build.jobs or [])[:500], 1)),

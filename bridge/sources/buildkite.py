@@ -234,6 +234,7 @@ class _Known(TypedDict):
     author: str | None
     author_name: str | None
     author_email: str | None
+    pusher: str | None
     pipeline: str | None
     run: RunRef
     trigger: str | None
@@ -263,6 +264,7 @@ def _known(body: Body, build: Build, source: str) -> _Known:
         "author": text(inside(who, "username")) or name,
         "author_name": name,
         "author_email": text(inside(who, "email")),
+        "pusher": text(inside(build.creator, "name")),
         "pipeline": values.first(inside(body.pipeline, "name"), inside(body.pipeline, "slug")),
         "run": RunRef(
             id=values.key(build.uuid if build.id is None else build.id, "build.id"),

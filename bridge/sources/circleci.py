@@ -198,6 +198,9 @@ class _Commit(TypedDict):
     author: str | None
     author_name: str | None
     author_email: str | None
+    committer: str | None
+    committer_email: str | None
+    pusher: str | None
 
 
 class _Known(_Commit):
@@ -255,6 +258,9 @@ def _by_vcs(vcs: dict[str, Any]) -> _Commit:
         "author": name,
         "author_name": name,
         "author_email": text(inside(vcs, "commit", "author", "email")),
+        "committer": text(inside(vcs, "commit", "committer", "name")),
+        "committer_email": text(inside(vcs, "commit", "committer", "email")),
+        "pusher": None,
     }
 
 
@@ -279,6 +285,9 @@ def _by_trigger(parameters: Any, forge: Any) -> _Commit:
         "author": values.first(inside(forge, "user_username"), name, inside(forge, "user_name")),
         "author_name": name,
         "author_email": text(inside(forge, "commit_author_email")),
+        "committer": None,
+        "committer_email": None,
+        "pusher": values.first(inside(forge, "user_username"), inside(forge, "user_name")),
     }
 
 

@@ -297,6 +297,7 @@ def event_of(build: CirrusBuild, source: str, repository: Repository | None = No
         title=_text(build.change_message_title) or _text(build.change_message),
         message=clean(build.change_message) if isinstance(build.change_message, str) else None,
         author=_text(_inside(build.user, "username")) or _text(_inside(build.initializer, "username")),
+        pusher=_text(_inside(build.user, "username")) or _text(_inside(build.initializer, "username")),
         pipeline=LABEL,
         run=RunRef(id=run, url=url),
         tasks=_newest(build.tasks or []),

@@ -161,6 +161,7 @@ class _Build(msgspec.Struct):
     author_login: Any = None
     author_name: Any = None
     author_email: Any = None
+    sender: Any = None
     cron: Any = None
     deploy_to: Any = None
     started: Any = None
@@ -260,6 +261,7 @@ class _Commit(TypedDict):
     author: str | None
     author_name: str | None
     author_email: str | None
+    pusher: str | None
 
 
 def _commit(repo: Any, build: _Build) -> _Commit:
@@ -280,6 +282,7 @@ def _commit(repo: Any, build: _Build) -> _Commit:
         "author": login or name,
         "author_name": name,
         "author_email": text(build.author_email),
+        "pusher": None if text(build.cron) else text(build.sender),
     }
 
 

@@ -40,13 +40,14 @@ STATUS: Mapping[str, Status] = {status.value: status for status in Status}
 
 NAMES = frozenset({"body", "headers"})
 TEXTS = (
-    "repository branch tag default_branch author author_name author_email pipeline environment sha title action trigger"
+    "repository branch tag default_branch author author_name author_email committer committer_email pusher pipeline "
+    "environment sha title action trigger"
 )
 LONG_TEXTS = "message description"
 ADDRESSES = "url repository_url"
 MOMENTS = "started_at finished_at changed_at"
 FLAGS = "draft fork private"
-OTHERS = "status run attempt number pull_request task duration labels"
+OTHERS = "status run attempt number pull_request task duration labels reviewers"
 FIELDS = frozenset(" ".join((TEXTS, LONG_TEXTS, ADDRESSES, MOMENTS, FLAGS, OTHERS)).split())
 
 _environment = ImmutableSandboxedEnvironment()
@@ -331,4 +332,5 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "pull_request": _number,
     "duration": _seconds,
     "labels": _labels,
+    "reviewers": _labels,
 }

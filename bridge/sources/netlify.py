@@ -167,6 +167,7 @@ def normalise(inbound: Inbound) -> Event | Ignored:
         sha=values.text(deploy.commit_ref, 100),
         title=values.text(deploy.title),
         author=values.text(deploy.committer),
+        committer=values.text(deploy.committer),
         pipeline=values.text(deploy.name) or LABEL,
         run=RunRef(id=key, url=page, unique=True),
         environment=values.text(deploy.context, 100),

@@ -178,6 +178,7 @@ class _Commit(TypedDict):
     message: str | None
     author: str | None
     author_email: str | None
+    pusher: str | None
     trigger: str | None
 
 
@@ -201,6 +202,7 @@ def _commit(body: _Body) -> _Commit:
         "message": message,
         "author": text(inside(revision, "sender", "login")),
         "author_email": text(inside(revision, "sender", "email")),
+        "pusher": text(inside(revision, "sender", "login")),
         "trigger": text(inside(revision, "reference_type")),
     }
 

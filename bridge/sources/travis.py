@@ -191,6 +191,8 @@ class _Body(msgspec.Struct):
     message: Any = None
     author_name: Any = None
     author_email: Any = None
+    committer_name: Any = None
+    committer_email: Any = None
     committed_at: Any = None
     started_at: Any = None
     finished_at: Any = None
@@ -268,6 +270,8 @@ class _Commit(TypedDict):
     author: str | None
     author_name: str | None
     author_email: str | None
+    committer: str | None
+    committer_email: str | None
     committed_at: Any
 
 
@@ -284,6 +288,8 @@ def _commit(body: _Body) -> _Commit:
         "author": name,
         "author_name": name,
         "author_email": text(body.author_email),
+        "committer": text(body.committer_name),
+        "committer_email": text(body.committer_email),
         "committed_at": values.moment(body.committed_at),
     }
 

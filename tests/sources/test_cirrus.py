@@ -92,6 +92,7 @@ def test_the_build_really_sent_is_a_rerun_on_main() -> None:
         sha="1a7a425b71fd28274b739c9d410ca966aedbcd63",
         title="Periodic update (#7)",
         author="edigaryev",
+        pusher="edigaryev",
         pipeline="Cirrus CI",
         run=RunRef(id="5082236150611968", url="https://cirrus-ci.com/build/5082236150611968"),
         url="https://cirrus-ci.com/build/5082236150611968",
