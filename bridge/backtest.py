@@ -18,8 +18,6 @@ from heapq import heappop, heappush
 from typing import Literal
 
 from bridge.config import Config
-from bridge.deliver import mentions
-from bridge.destinations import DESTINATIONS
 from bridge.errors import TemplateError
 from bridge.event import ESCALATION, OWN, Event, Run, Target, Track
 from bridge.fold import EPOCH, fold_run, run_key, track_key
@@ -30,6 +28,7 @@ from bridge.store import rows
 from bridge.store.base import First, StoredEvent
 from bridge.store.rows import lane_of
 from bridge.turn import LONGEST, after_it, ready_at
+from bridge.whom import ids, of_target
 
 How = Literal["added", "dropped", "moved", "worded"]
 EXAMPLES = 3
@@ -274,7 +273,7 @@ def rendered(
         event=event,
         tasks=run.tasks if run else (),
         rule=", ".join(target.rules),
-        mentions=mentions(target.mention, event, config.people, DESTINATIONS[chat].PERSON),
+        mentions=ids(of_target(target, event, config)),
         now=now,
         live=target.live,
         together=together,

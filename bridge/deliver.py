@@ -19,8 +19,8 @@ import msgspec
 from msgspec.structs import replace
 
 from bridge import codec, observe
-from bridge.config import Config, DestinationConfig, Person, SourceConfig
-from bridge.destinations import DESTINATIONS, Destination
+from bridge.config import Config, DestinationConfig, Directory, SourceConfig
+from bridge.destinations import DESTINATIONS, Destination, Finds
 from bridge.destinations.base import Health, Receipt
 from bridge.errors import (
     Dead,
@@ -38,6 +38,7 @@ from bridge.fold import fill, newest_task, track_key
 from bridge.lookups import LOOKUPS, LookupModule
 from bridge.message import COLLECTED, Message
 from bridge.mute import Mutes, why
+from bridge.naming import Finder, Naming
 from bridge.observe import log
 from bridge.render import Renderer, View, plain
 from bridge.retry import LONGEST_PAUSE, LONGEST_REST, Pace, Policy, Verdict, cause, decide, rest
@@ -54,6 +55,7 @@ from bridge.turn import (
     unsaid,
     waits_until,
 )
+from bridge.whom import Named, besides, ids, known, whom
 
 if TYPE_CHECKING:
     import aiohttp
@@ -69,6 +71,7 @@ LOOKUPS_KEPT = 2_000
 SET_BACK = 5.0  # seconds from which on a clock was set and did not drift
 STORE_AGAIN = 1.0  # seconds until a store that took nothing is asked again
 AWAY_FOR = 10.0  # seconds that an API that failed is not asked again
+ASKED_AT_MOST = 5  # messages said together whose reviewers and owners are asked for
 PROBE = 60.0  # seconds between two requests to a destination that is dead
 
 
@@ -225,7 +228,8 @@ class Courier:
         store: Store,
         *,
         renderer: Callable[[], Renderer],
-        people: Callable[[], dict[str, Person]],
+        directory: Callable[[], Directory],
+        naming: Naming,
         enricher: Enricher,
         limits: Limits,
         heard: Heard,
@@ -243,7 +247,8 @@ class Courier:
         self._integration = config.type
         self._store = store
         self._renderer = renderer
-        self._people = people
+        self._directory = directory
+        self._naming = naming
         self._enricher = enricher
         self._limits = limits
         self._heard = heard
@@ -262,6 +267,9 @@ class Courier:
         self._flying: dict[asyncio.Task[None], Claimed] = {}
         options = config.options
         self._timeout = options.timeout
+        self._finder: Finder | None = None
+        if getattr(options, "find_people", False) and isinstance(destination, Finds):
+            self._finder = Finder(config.name, destination, steady)
         self._policy = Policy(options.give_up_after, options.attempts, options.when_unsure)
         self._task: asyncio.Task[None] | None = None
 
@@ -558,7 +566,7 @@ class Courier:
 
     async def _send(self, claimed: Claimed) -> None:
         run = await self._enricher.enrich(claimed.run) if claimed.run is not None else None
-        message = self._render(claimed, run)
+        message = self._render(claimed, await self._with_mentions(claimed, self._view(claimed, run)))
         edit = self._edits(claimed)
         if claimed.leased_until is not None and self._now() >= claimed.leased_until:
             # This process stood still, or the clock was set: another may have sent it, and more of its run, since.
@@ -771,8 +779,35 @@ class Courier:
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
-    def _render(self, claimed: Claimed, run: Run | None) -> Message:
-        view = self._view(claimed, run)
+    async def _with_mentions(self, claimed: Claimed, view: View) -> View:
+        """Return `view` with the ids of whom the message mentions, and whatever is said with it: each of its own event.
+
+        Not who is named by another message already.
+        """
+        directory, chat = self._directory(), DESTINATIONS[self._integration].PERSON
+        named: list[Named] = []
+        elsewhere: list[Named] = []
+        first = claimed.event if claimed.behind else view.event
+        owed = [(claimed.target, first), *((one.target, one.event) for one in claimed.behind)]
+        asking = 0
+        for target, event in owed:
+            if not target.mention:
+                continue
+            asking += 1
+            if asking <= ASKED_AT_MOST:
+                event = await self._naming.told(event, (*target.mention, *target.named))
+            if not claimed.behind:
+                view = replace(view, event=event)
+            named += whom(target.mention, event, directory, chat)
+            elsewhere += whom(target.named, event, directory, chat)
+        if self._finder is not None:
+            found = await self._finder.ids(
+                email for one in (*named, *elsewhere) if one.id is None for email in one.emails
+            )
+            named, elsewhere = [*known(named, found)], [*known(elsewhere, found)]
+        return replace(view, mentions=ids(besides(named, elsewhere)))
+
+    def _render(self, claimed: Claimed, view: View) -> Message:
         if claimed.plain:
             return plain(view)
         try:
@@ -792,7 +827,6 @@ class Courier:
             event=event,
             tasks=run.tasks if run is not None else (),
             rule=", ".join(target.rules),
-            mentions=mentions(_named(claimed), event, self._people(), DESTINATIONS[self._integration].PERSON),
             now=self._now(),
             live=target.live,
             together=together if len(together) > 1 or target.template == COLLECTED else (),
@@ -818,12 +852,6 @@ def _along(claimed: Claimed, state: Literal["folded", "dropped"] = "folded", tex
     return tuple(Along(one.id, state, text or f"said together with {claimed.id}") for one in claimed.behind)
 
 
-def _named(claimed: Claimed) -> tuple[str, ...]:
-    """Return whom the message mentions, and whatever is said with it."""
-    words = (word for target in (claimed.target, *(one.target for one in claimed.behind)) for word in target.mention)
-    return tuple(dict.fromkeys(words))
-
-
 def _told(run: Run) -> str:
     return f"{run.attempt}:{run.status}" if run.status.finished else "open"
 
@@ -837,26 +865,6 @@ def _answered(claimed: Claimed, run: Run) -> bool:
     if not run.status.finished or run.event.change is None:
         return False
     return claimed.target.answered or (claimed.target.thread and claimed.event.change is None)
-
-
-def mentions(words: tuple[str, ...], event: Event, people: dict[str, Person], chat: str) -> tuple[str, ...]:
-    """Return the ids in `chat` of whom a rule mentions: "author" is looked up by login, name and e-mail."""
-    found: list[str] = []
-    for word in words:
-        names = (event.author, event.author_name, event.author_email) if word == "author" else (word,)
-        person = next((person for name in names if name and (person := _person(name, people))), None)
-        # A terminal has no ids of people: it shows their names.
-        if person is not None and person.mention and (known := ({"console": person.name} | person.ids).get(chat)):
-            found.append(known)
-    return tuple(dict.fromkeys(found))
-
-
-def _person(name: str, people: dict[str, Person]) -> Person | None:
-    wanted = name.lower()
-    for person in people.values():
-        if wanted in person.known_as:
-            return person
-    return None
 
 
 class Couriers:
@@ -888,6 +896,7 @@ class Couriers:
         self._heard = Heard(store, steady)
         self._mutes = Mutes(store, now, steady)
         self._enricher = Enricher(session, config)
+        self._naming = Naming(session, config, steady)
         self.couriers: dict[str, Courier] = {}
         self._leaving: list[Courier] = []  # those that a reload is stopping
         self._stopped = False
@@ -925,7 +934,8 @@ class Couriers:
             DESTINATIONS[config.type].open(config.name, config.options, self._session),
             self._store,
             renderer=self._renderer,
-            people=lambda: self._config().people,
+            directory=lambda: self._config().directory,
+            naming=self._naming,
             enricher=self._enricher,
             limits=self._limits,
             heard=self._heard,

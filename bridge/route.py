@@ -674,14 +674,19 @@ def _escalated(rule: Rule, after: float, goal: Goal) -> Target:
 
 
 def _named_once(targets: Iterable[Target]) -> tuple[Target, ...]:
-    """Return the targets, nobody mentioned in two posts to one destination; what lives may be an edit, unnoticed."""
-    named: set[tuple[str, str]] = set()
+    """Return the targets, nobody mentioned in two posts to one destination; what lives may be an edit, unnoticed.
+
+    Two words may mean one person: so each post knows the words of those before it, and who they name is found out when
+    it is sent.
+    """
+    named: dict[str, tuple[str, ...]] = {}
     found: list[Target] = []
     for target in targets:
         if target.mention and not target.live and not target.role:
-            new = tuple(word for word in target.mention if (target.destination, word) not in named)
-            named.update((target.destination, word) for word in new)
-            target = target.with_(mention=new)
+            before = named.get(target.destination, ())
+            new = tuple(word for word in target.mention if word not in before)
+            named[target.destination] = before + new
+            target = target.with_(mention=new, named=before if new else ())
         found.append(target)
     return tuple(found)
 

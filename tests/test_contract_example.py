@@ -102,7 +102,7 @@ def test_its_own_test_can_fail(tmp_path: Path) -> None:
 
 
 def test_a_red_main_names_its_author_in_each_chat(written: str) -> None:
-    from bridge.deliver import mentions
+    from bridge.whom import ids, of_target
 
     config = load(written, ENVIRON)
     event = Event(
@@ -119,7 +119,7 @@ def test_a_red_main_names_its_author_in_each_chat(written: str) -> None:
     for target in route(config.rules, event).targets:
         place = config.destinations[target.destination]
         module = DESTINATIONS[place.type]
-        people = mentions(target.mention, event, config.people, module.PERSON)
+        people = ids(of_target(target, event, config))
         view = View(event=event, mentions=people, now=NOW, live=target.live)
         message = Renderer(config.templates).render(target.template, view, place.type)
         told[target.destination] = str(module.payload(message, place.options))

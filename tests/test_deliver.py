@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from bridge import deliver, observe
-from bridge.config import SourceConfig
+from bridge.config import Person, SourceConfig
 from bridge.errors import LookupFailed, StoreUnavailable
 from bridge.event import Change, Run
 from bridge.receive import Deciding
@@ -779,7 +779,7 @@ async def test_a_destination_that_is_changed_delivers_what_waits(
 async def test_people_are_mentioned_when_something_broke_and_not_before(slack: FakeSlack, tmp_path: Path) -> None:
     telling = Deciding([rule("builds", mention=["octocat"], mention_when=[Change.BROKEN])])
     async with Work(tmp_path, builds=bot(slack)) as work:
-        people = deliver.Person(name="octocat", ids={"slack": "U024BE7LH"})
+        people = Person(name="octocat", ids={"slack": "U024BE7LH"})
         work.config = dataclasses.replace(work.config, people={"octocat": people})
         await work.accept(telling, event(1, "success"), event(2, "failure"))
         await work.drained()

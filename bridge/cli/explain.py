@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import click
 
 from bridge.cli.serve import config_option
 from bridge.errors import BridgeError
-from bridge.event import Change, Event, Inbound, Kind, Result, Run, Status, Target, Track
+from bridge.event import Change, Event, Inbound, Kind, Result, Role, Run, Status, Target, Track
 from bridge.fold import fold_failing_task, fold_run, fold_track, run_key, track_key
 from bridge.route import Routing, Verdict, route, suggest
 
@@ -223,17 +223,16 @@ def _before(key: str, given: Mapping[str, Any]) -> Track | None:
 
 
 def rendered(config: Config, event: Event, run: Run | None, target: Target) -> Message:
-    from bridge.deliver import mentions
-    from bridge.destinations import DESTINATIONS
     from bridge.errors import TemplateError
     from bridge.render import Renderer, View, plain
+    from bridge.whom import ids, of_target
 
     chat = config.destinations[target.destination].type
     view = View(
         event=event,
         tasks=run.tasks if run else (),
         rule=", ".join(target.rules),
-        mentions=mentions(target.mention, event, config.people, DESTINATIONS[chat].PERSON),
+        mentions=ids(of_target(target, event, config)),
         now=datetime.now(UTC),
         live=target.live,
     )
@@ -248,6 +247,7 @@ def _as_json(
     config: Config, event: Event, routing: Routing, shown: list[tuple[Target, Message]], muted: Mapping[str, str]
 ) -> dict[str, Any]:
     from bridge.destinations import DESTINATIONS
+    from bridge.whom import of_target
 
     return {
         "status": "matched" if routing.matched else "unrouted",
@@ -263,6 +263,10 @@ def _as_json(
                 "template": target.template,
                 "live": target.live,
                 "mentions": list(message.mentions),
+                "whom": [
+                    {"word": one.word, "name": one.name or None, "id": one.id, "why": one.why or None}
+                    for one in of_target(target, event, config)
+                ],
                 "rules": list(target.rules),
                 "muted": muted.get(target.key),
                 "waits": target.why or None,
@@ -291,11 +295,13 @@ def _print(
     for verdict in routing.verdicts:
         click.echo(f"  {_says(verdict)}")
     click.echo("\nmessages" if shown else "\nno message would be sent")
-    print_messages(config, shown, muted)
+    print_messages(config, shown, muted, event)
 
 
-def print_messages(config: Config, shown: Sequence[tuple[Target, Message]], muted: Mapping[str, str]) -> None:
-    """Print each message once, below the places where it looks like this."""
+def print_messages(
+    config: Config, shown: Sequence[tuple[Target, Message]], muted: Mapping[str, str], event: Event | None = None
+) -> None:
+    """Print each message once, below the places where it looks like this; of an `event` also whom it notifies."""
     from bridge.cli.look import one_line
 
     alike: dict[str, list[Target]] = {}
@@ -314,6 +320,8 @@ def print_messages(config: Config, shown: Sequence[tuple[Target, Message]], mute
                 click.echo(f"    {one_line(target.why)}")
             if target.key in muted:
                 click.echo(f"    not sent now: {one_line(muted[target.key])}")
+            for line in _notified(config, event, target) if event is not None else ():
+                click.echo(f"    notifies {one_line(line)}")
         for line in text.splitlines():
             click.echo(f"    {line}")
 
@@ -334,6 +342,23 @@ def _previewed(config: Config, target: Target, message: Message) -> str:
     known = {one.ids[module.PERSON]: one.name for one in config.people.values() if module.PERSON in one.ids}
     body = module.payload(message, place.options)
     return preview.text(preview.READERS[place.type](body, lambda one: known.get(one, one)), colour=colour)
+
+
+def _notified(config: Config, event: Event, target: Target) -> Iterator[str]:
+    """Yield whom a message notifies, or why nobody; what only an API or the chat knows is asked when it is sent."""
+    from bridge.lookups.who import WHO
+    from bridge.whom import of_target
+
+    source = config.sources.get(event.source)
+    asks = source is not None and source.api_token and source.type == event.type and source.type in WHO
+    finds = getattr(config.destinations[target.destination].options, "find_people", False)
+    for one in of_target(target, event, config):
+        later = ""
+        if not one.name and asks and one.word in (Role.REVIEWERS, Role.OWNERS):
+            later = f"; {config.sources[event.source].name}'s API is asked when it is sent"
+        elif one.id is None and one.emails and finds:
+            later = f"; {target.destination} is asked by e-mail when it is sent"
+        yield f"{one}{later}"
 
 
 def _says(verdict: Verdict) -> str:

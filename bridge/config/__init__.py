@@ -9,11 +9,12 @@ keys, for that walk and for the `json_schema`. Imports neither aiohttp nor slack
 from typing import Any
 
 from bridge.config.load import load, watched_paths
-from bridge.config.model import Config, DestinationConfig, Person, ServerConfig, SourceConfig, Step, TestCase
+from bridge.config.model import Config, DestinationConfig, Directory, Person, ServerConfig, SourceConfig, Step, TestCase
 
 __all__ = [
     "Config",
     "DestinationConfig",
+    "Directory",
     "Person",
     "ServerConfig",
     "SourceConfig",

@@ -40,7 +40,8 @@ def build(
     for one in lists:
         sections.people(one.reader, one.tree, people)
         reader.report.take(one.reader.report)
-    names = Names(sources, places, people, templates, sections.groups(reader, _section(entries, "groups"), people))
+    groups = sections.groups(reader, _section(entries, "groups"), people)
+    names = Names(sources, places, people, templates, groups)
     found = rules.Found()
     rules.rules(reader, _section(entries, "rules"), names, found)
     for one in included:
@@ -54,6 +55,7 @@ def build(
         sources=sources,
         destinations=destinations,
         people=people,
+        groups=groups,
         rules=_seen_together(reader, entries, found.rules, names),
         tests=tests,
         templates=templates,

@@ -79,6 +79,36 @@ class Person:
         return frozenset(one.lower() for one in (self.name, self.ids.get("email", ""), *self.also) if one)
 
 
+@dataclass(frozen=True)
+class Directory:
+    """Who is who: everybody under ``people``, and the ``groups`` of them, found by any of their names."""
+
+    people: dict[str, Person] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def person(self, name: str) -> Person | None:
+        """Return who answers to `name`, in upper or lower case; of several the first."""
+        return self._by_name.get(name.lower().removeprefix("@"))
+
+    def team(self, name: str) -> tuple[Person, ...]:
+        """Return the members of the group that is called like a team: ``acme/api``, ``@acme/api`` or ``api``."""
+        wanted = name.lower().removeprefix("@")
+        members = self._groups.get(wanted) or self._groups.get(wanted.rpartition("/")[2]) or ()
+        return tuple(self.people[member] for member in members if member in self.people)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Person]:
+        found: dict[str, Person] = {}
+        for person in self.people.values():
+            for name in sorted(person.known_as):
+                found.setdefault(name.removeprefix("@"), person)
+        return found
+
+    @cached_property
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        return {name.lower().removeprefix("@"): members for name, members in self.groups.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One event of a test: fields of the event model, or a webhook's body in a file, `at` so long after the start."""
@@ -123,6 +153,7 @@ class Config:
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     destinations: dict[str, DestinationConfig] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     tests: tuple[TestCase, ...] = ()
     templates: dict[str, str] = field(default_factory=dict, repr=False)
@@ -133,3 +164,7 @@ class Config:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     rule_lines: dict[str, int] = field(default_factory=dict)
     rule_files: dict[str, str] = field(default_factory=dict)  # the file of each rule, for those that are included
+
+    @cached_property
+    def directory(self) -> Directory:
+        return Directory(self.people, self.groups)

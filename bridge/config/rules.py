@@ -18,14 +18,15 @@ from bridge.config import digests, keys
 from bridge.config.model import Person, SourceConfig, Step, TestCase
 from bridge.config.reader import Reader, near, short
 from bridge.config.report import under
-from bridge.config.sections import Named
+from bridge.config.sections import ROLES, Named
 from bridge.config.yaml import Entry, Node, Scalar, Sequence
 from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
-from bridge.event import NEWLY_FAILING, Change, Event, Kind, Status
+from bridge.event import NEWLY_FAILING, Change, Event, Kind, Role, Status
 from bridge.hours import OUTSIDE, Hours, Outside
+from bridge.lookups.who import WHO
 from bridge.route import KEYS, Condition, Escalation, Expression, Goal, MatchError, Rule, condition, expression
-from bridge.sources import SOURCES
+from bridge.sources import SOURCES, TELLS
 from bridge.units import parse_duration, span
 
 T = TypeVar("T")
@@ -123,6 +124,8 @@ def _rule(reader: Reader, name: str, entries: dict[str, Entry], node: Node, path
         _escalate(reader, entries["escalate"].node, under(path, "escalate"), names) if "escalate" in entries else None
     )
     open_at = _hours(reader, entries["hours"].node, under(path, "hours")) if "hours" in entries else None
+    for key, (at, where) in _mentioned(entries, path).items():
+        _warn_of_untold(reader, at, where, key, conditions or (), names)
     if not name or conditions is None:
         return None
     rule = Rule(
@@ -206,6 +209,39 @@ def _hours(reader: Reader, node: Node, path: str) -> Hours | None:
     if start is None or end is None or zone is None or outside is None:
         return None
     return Hours(days=days or hours.EVERY_DAY, start=start, end=end, zone=zone, outside=cast("Outside", outside))
+
+
+def _mentioned(entries: Mapping[str, Entry], path: str) -> dict[Role, tuple[Node, str]]:
+    """Return the roles that a rule mentions, each with the place where it does so first."""
+    places = [(entries["mention"].node, under(path, "mention"))] if "mention" in entries else []
+    goals = entries["to"].node if "to" in entries else None
+    for i, item in enumerate(goals.items if isinstance(goals, Sequence) else [goals]):
+        if isinstance(item, Tree) and "mention" in item.entries:
+            where = under(under(path, "to"), i) if isinstance(goals, Sequence) else under(path, "to")
+            places.append((item.entries["mention"].node, under(where, "mention")))
+    found: dict[Role, tuple[Node, str]] = {}
+    for node, where in places:
+        for one in node.items if isinstance(node, Sequence) else [node]:
+            if isinstance(one, Scalar) and one.text in ROLES:
+                found.setdefault(Role(one.text), (node, where))
+    return found
+
+
+def _warn_of_untold(
+    reader: Reader, node: Node, path: str, role: Role, conditions: Collection[Condition], names: Names
+) -> None:
+    """Warn of a role that no source of the rule tells, or only its API, for which the token is missing."""
+    heard = [source for source in names.sources.values() if _heard(conditions, source)]
+    if role is Role.AUTHOR or not heard or any(source.type in TELLS[role] for source in heard):
+        return
+    asked = [source for source in heard if source.type in WHO and role in (Role.REVIEWERS, Role.OWNERS)]
+    if not asked:
+        known = sorted(TELLS[role] | (frozenset(WHO) if role in (Role.REVIEWERS, Role.OWNERS) else frozenset()))
+        what = "no source of this rule tells" if len(heard) > 1 else f"'{short(heard[0].name)}' does not tell"
+        reader.warn(node, path, f"{what} {role}, so nobody is notified by that word; these do: {', '.join(known)}")
+    elif not any(source.api_token for source in asked):
+        lacking = " or ".join(f"'{short(source.name)}'" for source in asked)
+        reader.warn(node, path, f"'{role}' needs `api_token` at source {lacking}, so nobody is notified by that word")
 
 
 def _flag(reader: Reader, entries: Mapping[str, Entry], key: str, path: str) -> bool:
@@ -371,6 +407,9 @@ def _check_goal(
     for person in goal.mention:
         chat = DESTINATIONS[place.type].PERSON
         known = names.people.get(person)
+        asks = getattr(place.config and place.config.options, "find_people", False)
+        if asks and known is not None and any("@" in one for one in known.known_as):
+            continue
         if chat != "console" and known is not None and known.mention and chat not in known.ids:
             reader.warn(*told("mention"), f"'{person}' has no {chat} id under `people`, so nobody is notified there")
 
@@ -395,13 +434,13 @@ def _said(reader: Reader, key: str, node: Node, path: str, names: Names) -> Any:
 def _mention(reader: Reader, node: Node, path: str, names: Names) -> tuple[str, ...]:
     found: list[str] = []
     for item, where, text in reader.texts(node, path):
-        if text == "author" or text in names.people:
+        if text in ROLES or text in names.people:
             found.append(text)
             continue
         if text in names.groups:
             found += names.groups[text]
             continue
-        hint = near(text.removeprefix("@"), ("author", *names.people, *names.groups))
+        hint = near(text.removeprefix("@"), (*sorted(ROLES), *names.people, *names.groups))
         reader.error(item, where, f"nobody named '{short(text)}' under `people`{hint}")
     return tuple(dict.fromkeys(found))
 
@@ -454,8 +493,12 @@ def unreached(reader: Reader, sources: Node, names: Names, found: Collection[Rul
 
 
 def _hears(rule: Rule, source: SourceConfig) -> bool:
+    return _heard(rule.conditions, source)
+
+
+def _heard(conditions: Collection[Condition], source: SourceConfig) -> bool:
     event = Event(source=source.name, type=source.type, kind=Kind.PIPELINE)
-    return all(one.holds(event) for one in rule.conditions if one.key == "source")
+    return all(one.holds(event) for one in conditions if one.key == "source")
 
 
 # -- tests -------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from bridge.config.report import under
 from bridge.config.yaml import Entry, Mapping, Node, Scalar, Sequence
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import DestinationOptions
-from bridge.event import OWN
+from bridge.event import OWN, Role
 from bridge.lookups import LOOKUPS
 from bridge.sources import SOURCES, Bound, Publishes
 from bridge.units import parse_duration, parse_size
@@ -269,7 +269,7 @@ def secret_values(options: DestinationOptions) -> Iterable[str]:
 
 # -- people ------------------------------------------------------------------------------------------------------------
 
-AUTHOR = "author"  # the word of `mention` that is nobody's name
+ROLES = frozenset(Role)  # the words of `mention` that are nobody's name
 _NO_CHAT = {"console", "email", "webhook", "apprise"}
 CHATS = ("email", *(name for name in sorted(DESTINATIONS) if name not in _NO_CHAT))
 _SLACK_ID = frozenset("UWS")
@@ -291,8 +291,8 @@ def people(reader: Reader, node: Node, found: dict[str, Person]) -> None:
         if name in found:
             reader.error(entry, path, f"there is a '{short(name)}' already, remove one of the two")
             continue
-        if name == AUTHOR:
-            reader.error(entry, path, f"'{name}' is whoever made the change, write the login of somebody")
+        if name in ROLES:
+            reader.error(entry, path, f"'{name}' is whoever has that part in the change, write the login of somebody")
         person = _person(reader, name, entry.node, path)
         for one in sorted(person.known_as & known.keys()):
             text = f"'{short(one)}' is '{short(known[one])}' already, who comes first and is the one that is meant"
@@ -328,7 +328,7 @@ def groups(reader: Reader, node: Node, known: dict[str, Person]) -> dict[str, tu
     found: dict[str, tuple[str, ...]] = {}
     for name, entry in reader.mapping(node, "groups").items():
         path = under("groups", short(name))
-        if name == AUTHOR or name in known:
+        if name in ROLES or name in known:
             reader.error(entry, path, f"'{short(name)}' is somebody already, choose another name for the group")
         members = reader.texts(entry.node, path)
         for at, where, text in members:

@@ -7,7 +7,7 @@ and `bridge check` stay quick.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bridge.destinations.base import Bucket, DestinationOptions, Health, Receipt
 from bridge.message import Message
@@ -16,7 +16,7 @@ from bridge.registry import Registry
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["DESTINATIONS", "Destination", "DestinationModule"]
+__all__ = ["DESTINATIONS", "Destination", "DestinationModule", "Finds"]
 
 
 class Destination(Protocol):
@@ -45,6 +45,15 @@ class Destination(Protocol):
 
     async def check(self) -> Health:
         """Ask, without posting, whether this destination would take a message."""
+        ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A destination whose chat can be asked who has an e-mail address: those with the option `find_people`."""
+
+    async def find(self, email: str) -> str | None:
+        """Return the id in this chat, as under `people`, of who has that address; None where nobody has."""
         ...
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ PERSON = "mattermost"
 _COPY = "copy it from Integrations, Incoming Webhooks: https://chat.example.com/hooks/..."
 _CHANNEL = re.compile(r"[#~]?(?:[a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9._-]*|@[a-z0-9][a-z0-9._-]*")
 _ID = re.compile(r"[a-z0-9]{26}")
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def _site(value: str | None) -> str | None:
@@ -63,10 +65,17 @@ class Options(DestinationOptions):
     channel: Annotated[str | None, AfterValidator(_channel)] = Field(
         None, description="Where to post: `builds`, `team/builds` or the channel's id. A webhook has one of its own."
     )
+    find_people: bool = Field(
+        False,
+        description="Ask Mattermost by e-mail who is to be mentioned, where `people` does not say it; "
+        "needs a bot that may see e-mail addresses.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Options:
         webhook = _either.one_way(self.url, self.site, self.token, self.channel)
+        if webhook and self.find_people:
+            raise ValueError("a webhook cannot be asked who people are, find_people needs site and token (a bot)")
         if webhook:
             _either.check_webhook(webhook, r"[A-Za-z0-9]+", LABEL, _COPY)
         elif (self.channel or "").startswith("@"):
@@ -239,11 +248,37 @@ class Bot:
                 return Health(
                     False, f"token valid, but {_CODES['api.post.create_post.can_not_post_to_deleted.error'][1]}"
                 )
-            return await self._member(_name(me.get("username")), where, channel)
+            health = await self._member(_name(me.get("username")), where, channel)
+            return replace(health, text=health.text + await self._blind(me)) if health.ok else health
         except Unsure as error:
             return Health(False, str(error).split(",")[0])
         except DeliveryError as error:
             return Health(False, str(error))
+
+    async def find(self, email: str) -> str | None:
+        """Return the user name of who has that address. https://developers.mattermost.com/api-documentation/#/operations/GetUserByEmail"""
+        answer = await self._ask("GET", f"users/email/{quote(email, '')}")
+        if answer.status == 404:
+            return None
+        user = answer.object()
+        bad = judge(answer.status, answer.headers, user)
+        if bad or user is None:
+            raise bad or judge_status("mattermost", answer.status)
+        found = user.get("username")
+        known = isinstance(found, str) and _USER.fullmatch(found) and not user.get("delete_at")
+        return found if known else None
+
+    async def _blind(self, me: Mapping[str, Any]) -> str:
+        """Return, where nobody can be found by e-mail, what to do: whoever may ask at all finds himself."""
+        email = me.get("email")
+        if not self._options.find_people or not isinstance(email, str) or not email:
+            return ""
+        answer = await self._ask("GET", f"users/email/{quote(email, '')}")
+        return (
+            "; find_people finds nobody: show e-mail addresses, or make the bot an admin"
+            if answer.status == 403
+            else ""
+        )
 
     async def _member(self, bot: str, where: str, channel: Mapping[str, Any]) -> Health:
         answer = await self._ask("GET", f"channels/{where}/members/me")

@@ -37,6 +37,8 @@ LABEL = "Slack"
 PERSON = "slack"
 EDITS = Rate(50 / 60)  # of a whole workspace
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{7,20}")
+_EMAIL_SCOPE = "users:read.email"
+_MEMBER = re.compile(r"[UW][A-Z0-9]{5,30}")
 
 
 # -- options
@@ -54,6 +56,11 @@ class Options(DestinationOptions):
     url: SecretStr | None = Field(None, description="The address of an incoming webhook. It is a secret.")
     token: SecretStr | None = Field(None, description="The bot's token, `xoxb-...`, with the scope chat:write.")
     channel: str | None = Field(None, description="Where the bot posts: `#builds` or the channel's id.")
+    find_people: bool = Field(
+        False,
+        description="Ask Slack by e-mail who is to be mentioned, where `people` does not say it; "
+        "needs the scope users:read.email.",
+    )
     api_url: Annotated[str, AfterValidator(_api_address)] = Field(
         "https://slack.com/api/", description="Another address of the Web API, for tests and proxies."
     )
@@ -63,6 +70,8 @@ class Options(DestinationOptions):
         url, token = secret_of(self.url), secret_of(self.token)
         if url and token:
             raise ValueError("give url (a webhook) or token and channel (a bot), not both")
+        if url and self.find_people:
+            raise ValueError("a webhook cannot be asked who people are, find_people needs token and channel (a bot)")
         if url:
             _check_webhook(url, self.channel)
         elif not token:
@@ -114,7 +123,7 @@ _DEAD = """
 """
 _GONE = """
     message_not_found cant_update_message edit_window_closed is_inactive cannot_reply_to_message thread_not_found
-    restricted_action_thread_locked restricted_action_non_threadable_channel
+    restricted_action_thread_locked restricted_action_non_threadable_channel users_not_found
 """
 _REJECTED = """
     no_text msg_too_long msg_blocks_too_long too_many_attachments attachment_payload_limit_exceeded metadata_too_large
@@ -339,8 +348,13 @@ class Bot:
         known = f"token valid, team {_name(data.get('team'))}, bot {_name(data.get('user'))}"
         channel = self._options.channel or ""
         if not _CHANNEL_ID.fullmatch(channel):
-            return Health(True, f"{known}; whether it is in {channel[:80]} is told for a channel's id (C...)")
-        return await self._member(known, channel, _name(data.get("user")), public="chat:write.public" in scopes)
+            health = Health(True, f"{known}; whether it is in {channel[:80]} is told for a channel's id (C...)")
+        else:
+            public = "chat:write.public" in scopes
+            health = await self._member(known, channel, _name(data.get("user")), public=public)
+        blind = self._options.find_people and scopes and _EMAIL_SCOPE not in scopes
+        lacking = f"; find_people finds nobody: {_scopes({'needed': _EMAIL_SCOPE})}" if blind else ""
+        return Health(health.ok, health.text + lacking)
 
     async def _member(self, known: str, channel: str, bot: str, *, public: bool) -> Health:
         """Ask for the channel; `public`: the bot may post to a public one without being in it."""
@@ -358,6 +372,18 @@ class Bot:
         if found.get("is_member") is False and (not public or found.get("is_private") is True):
             return Health(False, f"{known}, but it is not in #{name}: type /invite @{bot} there")
         return Health(True, f"{known}, channel #{name}")
+
+    async def find(self, email: str) -> str | None:
+        """Return the member ID of who has that address. https://docs.slack.dev/reference/methods/users.lookupByEmail"""
+        try:
+            data, _ = await self._call("users.lookupByEmail", {"email": email}, read=True)
+        except Gone:
+            return None
+        user = data.get("user")
+        known = user if isinstance(user, dict) else {}
+        found = known.get("id")
+        gone = known.get("deleted") or known.get("is_bot")
+        return found if isinstance(found, str) and _MEMBER.fullmatch(found) and not gone else None
 
     async def _limited(self, method: str, body: dict[str, Any], bucket: Bucket) -> Mapping[str, Any]:
         """Call, and let only what shares this limit wait when Slack says so."""

@@ -14,7 +14,7 @@ import base64
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -80,6 +80,11 @@ class Options(DestinationOptions):
         None,
         description="The topic, a Jinja template; default: the repository with its pull request, branch or tag.",
     )
+    find_people: bool = Field(
+        False,
+        description="Ask Zulip by e-mail who is to be mentioned, where `people` does not say it; "
+        "needs no right of the bot's, but that it sees the addresses.",
+    )
 
     def refuses(self, channel: str) -> str | None:
         return refusal(_channel, channel)
@@ -110,6 +115,7 @@ _CODES: dict[str, tuple[type[DeliveryError], str]] = {
 # Parts of its sentences, in lower case, for what has no code of its own. The first that is found counts.
 _WORDS: tuple[tuple[str, type[DeliveryError], str], ...] = (
     ("invalid message", Gone, "the message was deleted"),
+    ("no such user", Gone, "nobody has that address"),
     ("time limit for editing", Gone, "it is too late to edit the message"),
     ("permission to edit this message", Gone, "the message may not be edited"),
     ("turned off message editing", Gone, "messages may not be edited in this organization"),
@@ -225,6 +231,18 @@ class Bot:
         if me.get("is_active") is False:
             return Health(False, "the bot was deactivated, reactivate it under Personal settings, Bots")
         return Health(True, f"bot {_name(me.get('full_name'))}, channel {self._options.channel}")
+
+    async def find(self, email: str) -> str | None:
+        """Return the user id of who has that address. https://zulip.com/api/get-user-by-email"""
+        try:
+            answer = await self._call("GET", f"users/{quote(email, '')}", None)
+        except Gone:
+            return None
+        user = answer.get("user")
+        known = user if isinstance(user, dict) else {}
+        number = known.get("user_id")
+        gone = known.get("is_active") is False or known.get("is_bot") is True
+        return str(number) if isinstance(number, int) and number > 0 and not gone else None
 
     async def _call(
         self,

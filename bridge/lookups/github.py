@@ -85,16 +85,18 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     parts = [part for wanted, part in _PARTS if wanted(run)]
     if not parts:
         return run
+    return await in_turn(run, connected(run.event, session, api_url, token), parts)
+
+
+def connected(event: Event, session: aiohttp.ClientSession, api_url: str, token: str) -> Api:
+    """Return the API of the event's repository; raise LookupFailed where that is another server's."""
     if api_url.rstrip("/") == API_URL:
-        require_home(run.event, "github.com")
-    return await in_turn(run, Api("GitHub's API", session, api_url, _HEADERS | _bearer(token)), parts)
+        require_home(event, "github.com")
+    return Api("GitHub's API", session, api_url, _HEADERS | {"Authorization": f"Bearer {token}"})
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def _place(event: Event) -> str:
+def place(event: Event) -> str:
+    """Return the path of the event's repository."""
     owner, _, name = (event.repository or "").partition("/")
     return f"/repos/{segment(owner)}/{segment(name)}"
 
@@ -115,7 +117,7 @@ def _lacks_steps(run: Run) -> bool:
 
 
 async def _with_jobs(api: Api, run: Run) -> Run:
-    path = f"{_place(run.event)}/actions/runs/{_run_id(run)}/attempts/{run.attempt}/jobs"
+    path = f"{place(run.event)}/actions/runs/{_run_id(run)}/attempts/{run.attempt}/jobs"
     pages = await api.pages(path, _Jobs, at_most=_JOB_PAGES, per_page=100)
     found = {task.id: task for page in pages for task in map(job_task, page.jobs)}
     ours = {task.id: newest_task(task, found.get(task.id, task)) for task in run.tasks}
@@ -138,7 +140,7 @@ async def _with_lines(api: Api, run: Run) -> Run:
     notes: dict[str, str | None] = {}
     for task in [task for task in _failed(run.tasks) if not task.note and task.id.isdecimal()][:_EXPLAINED]:
         try:
-            path = f"{_place(run.event)}/check-runs/{task.id}/annotations"
+            path = f"{place(run.event)}/check-runs/{task.id}/annotations"
             notes[task.id] = _note(await api.get(path, list[_Annotation], per_page=50))
         except LookupFailed:
             if not notes:
@@ -185,7 +187,7 @@ async def _with_pull_request(api: Api, run: Run) -> Run:
     """Ask by the fork's branch: of a commit that only a fork has GitHub knows no pull requests."""
     event, fork = run.event, _fork(run.event)
     head = f"{fork.partition('/')[0]}:{event.branch}"
-    pulls = await api.get(f"{_place(event)}/pulls", list[_Pull], head=head, state="all", per_page=30)
+    pulls = await api.get(f"{place(event)}/pulls", list[_Pull], head=head, state="all", per_page=30)
     pull = _the_one([pull for pull in pulls if _is_from(pull, fork, event)], event.sha)
     if pull is None:
         return run
@@ -233,7 +235,7 @@ def _lacks_login(run: Run) -> bool:
 async def _with_login(api: Api, run: Run) -> Run:
     event = run.event
     # A commit comes with its files, and these in pages: one is enough.
-    commit = await api.get(f"{_place(event)}/commits/{segment(event.sha)}", _Commit, per_page=1)
+    commit = await api.get(f"{place(event)}/commits/{segment(event.sha)}", _Commit, per_page=1)
     author = (commit.commit and commit.commit.author) or shapes.Signature()
     return run.with_(
         event=event.with_(

@@ -67,12 +67,17 @@ async def look_up(run: Run, session: aiohttp.ClientSession, api_url: str, token:
     parts = [part for wanted, part in _PARTS if wanted(run)]
     if not parts:
         return run
+    return await in_turn(run, connected(run.event, session, api_url, token), parts)
+
+
+def connected(event: Event, session: aiohttp.ClientSession, api_url: str, token: str) -> Api:
+    """Return the API of the event's project; raise LookupFailed where that is another server's."""
     if api_url.rstrip("/") == API_URL:
-        require_home(run.event, "gitlab.com")
-    return await in_turn(run, Api("GitLab's API", session, api_url, {"PRIVATE-TOKEN": token}), parts)
+        require_home(event, "gitlab.com")
+    return Api("GitLab's API", session, api_url, {"PRIVATE-TOKEN": token})
 
 
-def _project(event: Event) -> str:
+def project(event: Event) -> str:
     """A project is asked for by its whole path, as one segment."""
     return f"/projects/{segment(event.repository)}"
 
@@ -86,7 +91,7 @@ def _lacks_jobs(run: Run) -> bool:
 
 
 async def _with_jobs(api: Api, run: Run) -> Run:
-    path = f"{_project(run.event)}/pipelines/{segment(run.event.run.id if run.event.run else None)}/jobs"
+    path = f"{project(run.event)}/pipelines/{segment(run.event.run.id if run.event.run else None)}/jobs"
     query: dict[str, str | int] = {"scope[]": "failed", "per_page": 100}
     jobs = await api.get(path, list[_Job], **query)
     found = {task.id: task for job in jobs if (task := _task(job, run.event))}
@@ -121,7 +126,7 @@ async def _with_logs(api: Api, run: Run) -> Run:
     ends: dict[str, log.End] = {}
     for task in [task for task in run.tasks if _unexplained(task)][:_EXPLAINED]:
         try:
-            trace = await api.tail(f"{_project(run.event)}/jobs/{segment(task.id)}/trace", _LOG_END)
+            trace = await api.tail(f"{project(run.event)}/jobs/{segment(task.id)}/trace", _LOG_END)
         except LookupFailed:
             if not ends:
                 raise
@@ -147,7 +152,7 @@ def _lacks_merge_request(run: Run) -> bool:
 
 async def _with_merge_request(api: Api, run: Run) -> Run:
     event = run.event
-    path = f"{_project(event)}/repository/commits/{segment(event.sha)}/merge_requests"
+    path = f"{project(event)}/repository/commits/{segment(event.sha)}/merge_requests"
     asked = [one for one in await api.get(path, list[_MergeRequest]) if _is_of(one, event)]
     one = next((one for one in asked if one.sha == event.sha), asked[0] if len(asked) == 1 else None)
     if one is None:

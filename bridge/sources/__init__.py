@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from bridge.event import Event, Identity, Ignored, Inbound, Status
+from bridge.event import Event, Identity, Ignored, Inbound, Role, Status
 from bridge.registry import Registry
 
 
@@ -98,3 +98,13 @@ SOURCES: Registry[SourceModule] = Registry(
     "travis",
     "vercel",
 )
+
+TELLS: Mapping[Role, frozenset[str]] = {
+    Role.COMMITTER: frozenset("appveyor azure_devops circleci forgejo generic gitea github netlify travis".split()),
+    Role.PUSHER: frozenset(
+        "azure_devops buildkite circleci cirrus drone forgejo generic gitea github gitlab semaphore".split()
+    ),
+    Role.REVIEWERS: frozenset({"generic", "gitea"}),
+    Role.OWNERS: frozenset(),
+}
+"""Which senders say of a run who has a role. Nearly all say who the author is."""

@@ -11,9 +11,9 @@ from bridge.cli.config import config_group
 from bridge.config import load, watched_paths
 from bridge.config.people import people
 from bridge.config.report import Report
-from bridge.deliver import mentions
 from bridge.errors import ConfigError
 from bridge.event import Event, Kind
+from bridge.whom import ids, whom
 from tests.config.conftest import ENVIRON, HEAD
 
 MONA = "mona: {slack: U0MONALISA, email: [mona@example.com, Mona@Example.org], also: [Octo-Cat, Mona Lisa]}"
@@ -41,17 +41,17 @@ def an_event(**said: str) -> Event:
     ],
 )
 def test_an_author_is_found_by_every_name_in_any_case(loading, said):
-    known = loading(TEXT).people
-    assert mentions(("author",), an_event(**said), known, "slack") == ("U0MONALISA",)
+    known = loading(TEXT).directory
+    assert ids(whom(("author",), an_event(**said), known, "slack")) == ("U0MONALISA",)
 
 
 def test_the_first_address_is_the_one_for_mail(loading):
-    assert mentions(("mona",), an_event(), loading(TEXT).people, "email") == ("mona@example.com",)
+    assert ids(whom(("mona",), an_event(), loading(TEXT).directory, "email")) == ("mona@example.com",)
 
 
 def test_who_wants_no_mention_is_notified_by_no_rule(loading):
-    known = loading(TEXT).people
-    assert mentions(("hubot", "author"), an_event(author="hubot"), known, "slack") == ()
+    known = loading(TEXT).directory
+    assert ids(whom(("hubot", "author"), an_event(author="hubot"), known, "slack")) == ()
 
 
 def test_who_wants_no_mention_needs_no_id(lines):
@@ -67,8 +67,8 @@ def test_a_group_is_its_members_each_once(loading):
 
 
 def test_nobody_is_named_twice_in_a_message(loading):
-    known = loading(TEXT).people
-    assert mentions(("mona", "author"), an_event(author="Octo-Cat"), known, "slack") == ("U0MONALISA",)
+    known = loading(TEXT).directory
+    assert ids(whom(("mona", "author"), an_event(author="Octo-Cat"), known, "slack")) == ("U0MONALISA",)
 
 
 @pytest.mark.parametrize(

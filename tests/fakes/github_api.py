@@ -1,4 +1,4 @@
-"""GitHub's REST API on loopback: the four questions that bridge asks, answered as the manual says.
+"""GitHub's REST API on loopback: the questions that bridge asks, answered as the manual says.
 
 Who shows no token, or a wrong one, is told 404 or 401; what a token may not see is 404 as well. A commit that only a
 fork has is in no list of pull requests by commit, which is why bridge does not ask for that one.
@@ -7,10 +7,12 @@ https://docs.github.com/en/rest/actions/workflow-jobs
 https://docs.github.com/en/rest/checks/runs
 https://docs.github.com/en/rest/pulls/pulls
 https://docs.github.com/en/rest/commits/commits
+https://docs.github.com/en/rest/repos/contents
 """
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -55,12 +57,19 @@ def pull(number: int, fork: str, branch: str, *, sha: str = SHA, state: str = "o
     } | more
 
 
-def commit(login: str | None, name: str = "Mona", email: str = "mona@example.com") -> dict[str, Any]:
+def content(text: str) -> dict[str, Any]:
+    """A file as JSON: lines of base64."""
+    return {"type": "file", "encoding": "base64", "content": base64.encodebytes(text.encode()).decode()}
+
+
+def commit(
+    login: str | None, name: str = "Mona", email: str = "mona@example.com", files: tuple[str, ...] = ()
+) -> dict[str, Any]:
     return {
         "sha": SHA,
         "author": {"login": login} if login else None,
         "commit": {"message": "Count retries once", "author": {"name": name, "email": email}},
-        "files": [],
+        "files": [{"filename": path, "status": "modified"} for path in files],
     }
 
 
@@ -73,6 +82,8 @@ class GitHubApi(RestApi):
         self.annotations: dict[int, list[dict[str, Any]]] = {}  # by check run
         self.pulls: list[dict[str, Any]] = []
         self.commits: dict[str, dict[str, Any]] = {}
+        self.files: dict[tuple[str, str], str] = {}  # by branch (`` is the default one) and path
+        self.changed: dict[int, list[str]] = {}  # the paths of a pull request
 
     async def answer(self, request: web.Request, path: str) -> web.StreamResponse:
         shown = request.headers.get("Authorization", "")
@@ -97,6 +108,15 @@ class GitHubApi(RestApi):
             return None if rows is None else page_of(request, rows, 30)
         if rest == "/pulls":
             return page_of(request, [one for one in self.pulls if _listed(one, request)], 30)
+        if asked := re.fullmatch(r"/pulls/(\d+)", rest):
+            one = next((one for one in self.pulls if one["number"] == int(asked[1])), None)
+            return None if one is None else (one, {})
+        if asked := re.fullmatch(r"/pulls/(\d+)/files", rest):
+            rows = [{"filename": path, "status": "modified"} for path in self.changed.get(int(asked[1]), [])]
+            return page_of(request, rows, 30)
+        if asked := re.fullmatch(r"/contents/(.+)", rest):
+            text = self.files.get((request.query.get("ref", ""), asked[1]))
+            return None if text is None else (content(text), {})
         if asked := re.fullmatch(r"/commits/([0-9a-f]+)", rest):
             one = self.commits.get(asked[1])
             return None if one is None else (one, {})

@@ -8,6 +8,7 @@ https://developers.mattermost.com/integrate/webhooks/incoming/
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ TEAM, OTHER_TEAM = "teamacme000000000000000001", "teamother00000000000000001"
 CHANNEL = "chanbuilds0000000000000001"
 ARCHIVED = "chanarchived00000000000001"
 LONGEST = 16_383
+BOT_EMAIL = "bridge@localhost"
 
 
 def error(http: int, word: str) -> Fault:
@@ -39,6 +41,8 @@ class FakeMattermost(FakeChat):
         self.teams = {"acme": TEAM, "other": OTHER_TEAM}
         self.members = {CHANNEL, ARCHIVED}
         self.seen: dict[str, str] = {}
+        self.users: dict[str, dict[str, Any]] = {}  # by e-mail address
+        self.hides_emails = False
 
     @property
     def webhook_url(self) -> str:
@@ -85,7 +89,9 @@ class FakeMattermost(FakeChat):
     def _api(self, call: Call, path: list[str]) -> Reply:
         match call.method, path:
             case "GET", ["users", "me"]:
-                return Reply(200, {"id": "bot00000000000000000000001", "username": "bridge"})
+                return Reply(200, {"id": "bot00000000000000000000001", "username": "bridge", "email": BOT_EMAIL})
+            case "GET", ["users", "email", email]:
+                return self._user(unquote(email))
             case "GET", ["users", "me", "teams"]:
                 return Reply(200, [{"id": one} for one in self.teams.values()])
             case "GET", ["teams", "name", team, "channels", "name", name]:
@@ -105,6 +111,12 @@ class FakeMattermost(FakeChat):
             case "PUT", ["posts", post, "patch"]:
                 return self._patch(post, call.body)
         return _bad(404, "api.context.404.app_error")
+
+    def _user(self, email: str) -> Reply:
+        if self.hides_emails:
+            return _bad(403, "api.user.get_user_by_email.permissions.app_error")
+        user = self.users.get(email.lower())
+        return Reply(200, user) if user else _bad(404, "app.user.missing_account.const")
 
     def _channel(self, channel: str | None) -> Reply:
         if channel is None:

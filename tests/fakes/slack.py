@@ -72,6 +72,8 @@ class FakeSlack(FakeChat):
         self.token = token
         self.missing: set[str] = set()
         self.channel: dict[str, Any] = {"is_member": True, "is_archived": False, "is_private": False}
+        self.users: dict[str, dict[str, Any]] = {}  # by e-mail address
+        self.scopes = ""
         self._log = log
         self._rate_limit = rate_limit
         self._lose_answers = lose_answers
@@ -147,7 +149,7 @@ class FakeSlack(FakeChat):
                 return Reply(200, "<html><body>welcome</body></html>", {"Content-Type": "text/html"})
             case "webhook":
                 return self._webhook(call)
-        return Reply(200, self._judge(call))
+        return Reply(200, self._judge(call), {"X-OAuth-Scopes": self.scopes} if self.scopes else {})
 
     def shown(self, call: Call, reply: Reply) -> Reply:
         """A webhook answers in a word, and what is an error is one by its status too."""
@@ -168,6 +170,8 @@ class FakeSlack(FakeChat):
                 return {"ok": True, "url": f"{self.url}/", "team": "acme", "user": "bridge", "team_id": "T000"}
             case "conversations.info":
                 return self._channel(call.query.get("channel", ""))
+            case "users.lookupByEmail":
+                return self._found(call.query.get("email", ""))
             case "chat.postMessage":
                 return self._post(call.body)
             case "chat.update":
@@ -178,6 +182,10 @@ class FakeSlack(FakeChat):
         if not channel.startswith("C") or channel in self.missing:
             return {"ok": False, "error": "channel_not_found"}
         return {"ok": True, "channel": {"id": channel, "name": "builds", **self.channel}}
+
+    def _found(self, email: str) -> dict[str, Any]:
+        user = self.users.get(email.lower())
+        return {"ok": True, "user": user} if user else {"ok": False, "error": "users_not_found"}
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body.get("channel") or ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
@@ -32,6 +32,7 @@ class FakeZulip(FakeChat):
     def __init__(self) -> None:
         super().__init__()
         self.too_late = False
+        self.users: dict[str, dict[str, Any]] = {}  # by e-mail address
         self.me: dict[str, Any] = {"full_name": "Builds", "is_bot": True, "is_active": True}
 
     @property
@@ -65,7 +66,7 @@ class FakeZulip(FakeChat):
         form = dict(parse_qsl(call.raw.decode(), keep_blank_values=True, strict_parsing=bool(call.raw)))
         match call.method:
             case "GET users":
-                return _good(**self.me)
+                return self._user(unquote(call.path.rsplit("/", 1)[-1]))
             case "GET get_stream_id":
                 known = call.query.get("stream") == CHANNEL
                 return _good(stream_id=7) if known else _error("Invalid channel name 'made up'")
@@ -74,6 +75,12 @@ class FakeZulip(FakeChat):
             case "PATCH messages":
                 return self._edit(call.path.rsplit("/", 1)[-1], form)
         return _error("Not found", 404)
+
+    def _user(self, name: str) -> Reply:
+        if name == "me":
+            return _good(**self.me)
+        user = self.users.get(name.lower())
+        return _good(user=user) if user else _error("No such user")
 
     def _send(self, form: dict[str, str]) -> Reply:
         if why := self.valid(form):

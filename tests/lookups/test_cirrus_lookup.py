@@ -87,6 +87,7 @@ async def test_what_the_webhooks_said_is_never_replaced(api: GraphQLServer, sess
         "title": "Ours",
         "message": "Ours, all of it",
         "author": "hubot",
+        "pusher": "hubot",
         "labels": ("ours",),
         "private": True,
         "draft": False,
