@@ -192,6 +192,38 @@ def test_the_table_says_from_which_failure_on_a_rule_speaks(folder: Path) -> Non
     ]
 
 
+# -- whom it would notify
+
+WHOM = "  - {name: who, to: team, mention: [author, committer, pusher, owners]}\n"
+BROKE = "branch=main,change=broken,author=octocat,committer=ghost"
+
+
+def test_whom_a_message_would_notify_is_said_and_why_nobody(folder: Path) -> None:
+    (folder / "config.yaml").write_text(HEAD + WHOM)
+    output = run("--event", BROKE).output
+    for line in (
+        "    notifies octocat (author)\n",
+        "    notifies nobody for committer: ghost is nobody under people\n",
+        "    notifies nobody for pusher: the event tells no pusher\n",
+        "    notifies nobody for owners: no owners are told\n",
+    ):
+        assert line in output
+    (message,) = json.loads(run("--event", BROKE, "--json").output)["messages"]
+    assert message["mentions"] == ["U024BE7LH"]
+    assert message["whom"][:2] == [
+        {"word": "author", "name": "octocat", "id": "U024BE7LH", "why": None},
+        {"word": "committer", "name": "ghost", "id": None, "why": "ghost is nobody under people"},
+    ]
+
+
+def test_what_is_asked_when_the_message_is_sent_is_said(folder: Path) -> None:
+    asking = HEAD.replace("secret: s", "secret: s, api_token: t0ken").replace('"#team"', '"#team", find_people: true')
+    (folder / "config.yaml").write_text(asking + WHOM)
+    output = run("--event", "branch=main,change=broken,author=x,author_email=x@acme.example").output
+    assert "nobody for author: x is nobody under people; team is asked by e-mail when it is sent" in output
+    assert "nobody for owners: no owners are told; github's API is asked when it is sent" in output
+
+
 # -- the rules ---------------------------------------------------------------------------------------------------------
 
 

@@ -513,6 +513,22 @@ def test_a_mention_holds_when_the_rule_says(
     assert bool(target.mention) is mentioned
 
 
+def test_a_second_post_to_one_destination_knows_whom_the_first_names() -> None:
+    event = an_event(change=Change.BROKEN)
+    goals = (
+        Goal(destination="builds", mention=("author", "owners")),
+        Goal(destination="builds", template="short", mention=("owners", "pusher")),
+        Goal(destination="builds", template="long", mention=("pusher",)),
+        Goal(destination="oncall", mention=("pusher",)),
+    )
+    assert [(one.mention, one.named) for one in route([a_rule(*goals)], event).targets] == [
+        (("author", "owners"), ()),
+        (("pusher",), ("author", "owners")),
+        ((), ()),
+        (("pusher",), ()),
+    ]
+
+
 def test_a_mention_is_only_on_broken_unless_the_rule_says_otherwise() -> None:
     assert Goal(destination="builds").mention_when == (Change.BROKEN,)
 

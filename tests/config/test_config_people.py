@@ -89,6 +89,69 @@ def test_names_that_lead_nowhere_are_told(lines, more, told):
     assert told in line
 
 
+# -- the words that are nobody's name
+
+ROLES = ("author", "committer", "pusher", "reviewers", "owners")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_can_be_mentioned_and_is_nobodys_name(lines, role):
+    ours = TEXT.replace("secret:", "api_token: t0ken-value, secret:")
+    told = lines(f"{ours}  - {{name: g, to: bot, mention: {role}}}\n")
+    assert [line for line in told if "people" in line or "source" in line] == []
+    (line,) = lines(TEXT.replace("hubot:", f"{role}:"))
+    assert f"people.{role}: '{role}' is whoever has that part in the change" in line
+    (line,) = lines(f"{TEXT}groups: {{{role}: [mona]}}\n")
+    assert f"groups.{role}: '{role}' is somebody already" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "role", "told"),
+    [
+        ("{type: github, secret: s3cret-value}", "owners", "'owners' needs `api_token` at source 'github'"),
+        ("{type: github, secret: s3cret-value}", "reviewers", "'reviewers' needs `api_token` at source 'github'"),
+        ("{type: cirrus, secret: s3cret-value}", "owners", "'github' does not tell owners, so nobody is notified"),
+        ("{type: gitlab, secret: s3cret-value}", "committer", "'github' does not tell committer"),
+        ("{type: github, secret: s3cret-value}", "committer", ""),
+        ("{type: gitlab, secret: s3cret-value}", "pusher", ""),
+        ("{type: gitea, secret: s3cret-value}", "reviewers", ""),
+        ("{type: alertmanager, token: s3cret-value}", "author", ""),
+    ],
+)
+def test_a_role_that_no_source_of_the_rule_tells_is_warned_about(lines, source, role, told):
+    text = TEXT.replace('{type: github, secret: "${SECRET}"}', source)
+    found = [line for line in lines(f"{text}  - {{name: g, to: bot, mention: [mona, {role}]}}\n") if ".mention" in line]
+    assert [told in line and "rules.1.mention: warning" in line for line in found] == ([True] if told else [])
+
+
+def test_a_role_is_asked_of_the_sources_that_the_rule_hears(lines):
+    text = TEXT.replace("sources: {", "sources: {ci: {type: cirrus, secret: s3cret-value}, ")
+    rule = "  - {name: g, match: {source: ci}, to: [{destination: bot, mention: committer}]}\n"
+    told = [line for line in lines(text + rule) if ".mention" in line]
+    assert told[0].split(": ", 1)[1].startswith("rules.1.to.0.mention: warning: 'ci' does not tell committer")
+    assert [line for line in lines(text + rule.replace("ci}", "github}")) if ".mention" in line] == []
+
+
+def test_who_can_be_found_by_e_mail_needs_no_id(lines):
+    text = TEXT.replace("mona: {slack: U0MONALISA,", "mona: {").replace("{slack: U0MONALISA, ", "{")
+    rule = "  - {name: g, to: bot, mention: mona}\n"
+    assert any("'mona' has no slack id" in line for line in lines(text + rule))
+    asking = text.replace('channel: "#builds"', 'channel: "#builds", find_people: true')
+    assert not any("no slack id" in line for line in lines(asking + rule))
+
+
+def test_a_webhook_finds_nobody(lines):
+    (line,) = lines(TEXT.replace('url: "${URL}"', 'url: "${URL}", find_people: true'))
+    assert "a webhook cannot be asked who people are" in line
+
+
+def test_a_group_is_found_by_the_name_of_a_team(loading):
+    known = loading(f"{TEXT}groups: {{'@acme/API': [mona, hubot], docs: [mona]}}\n").directory
+    assert [person.name for person in known.team("acme/api")] == ["mona", "hubot"]
+    assert [person.name for person in known.team("@acme/docs")] == ["mona"]
+    assert known.team("acme/none") == ()
+
+
 def test_two_people_with_one_name_are_warned_about(lines):
     (line,) = lines(TEXT.replace("mention: false", "also: MONA LISA"))
     assert line.startswith("config.yaml:6:3: people.hubot: warning: 'mona lisa' is 'mona' already")

@@ -28,7 +28,7 @@ from tests.test_deciding import Decisions
 
 FORGEJO = Sender("forgejo", forgejo, "x-forgejo-event")
 BODY = FORGEJO.bodies["action_run_failure.main"].read_bytes()
-NAMED = frozenset({"repository", "run", "id", "ref", "number", "pull_request", "full_name"})
+NAMED = frozenset({"repository", "run", "id", "ref", "sha", "context", "number", "pull_request", "full_name"})
 
 
 @pytest.mark.parametrize("name", FORGEJO.bodies)
