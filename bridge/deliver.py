@@ -8,6 +8,7 @@ that is `bridge.retry`, pure. https://microservices.io/patterns/data/transaction
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections import OrderedDict
@@ -797,7 +798,7 @@ class Courier:
             if asking <= ASKED_AT_MOST:
                 event = await self._naming.told(event, (*target.mention, *target.named))
             if not claimed.behind:
-                view = replace(view, event=event)
+                view = dataclasses.replace(view, event=event)
             named += whom(target.mention, event, directory, chat)
             elsewhere += whom(target.named, event, directory, chat)
         if self._finder is not None:
@@ -805,7 +806,7 @@ class Courier:
                 email for one in (*named, *elsewhere) if one.id is None for email in one.emails
             )
             named, elsewhere = [*known(named, found)], [*known(elsewhere, found)]
-        return replace(view, mentions=ids(besides(named, elsewhere)))
+        return dataclasses.replace(view, mentions=ids(besides(named, elsewhere)))
 
     def _render(self, claimed: Claimed, view: View) -> Message:
         if claimed.plain:
