@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.bodies import Requests, cirrus_tasks, github_results, github_runs, size
@@ -62,6 +62,10 @@ CASES = (
         "accept, a slower disk",
     ),
 )
+STEPS = {
+    "read": "   the limit, when it also reads the event",
+    "keep": "   and keeps one row of it, synced: the least",
+}
 UNREACHABLE = "http://127.0.0.1:9"  # the port "discard": nobody listens
 
 
@@ -87,8 +91,21 @@ def measure(context: Context) -> list[Row]:
             kept[case.server] += sum(each.accepted for each in rounds)
             counts = isinstance(context.syncs, Syncs)
             rows += _rows(case, what, limits[1:], rounds[1:], counts=counts)
+            if case.key == "accept.github":
+                rows += _steps(context, case, servers["bare"])
     for name, folder in folders.items():
         _check_kept(folder / "bridge.db", kept[name])
+    return rows
+
+
+def _steps(context: Context, case: Case, bare: Server) -> list[Row]:
+    """Return what of the limit is left when something is read, and when the least is kept, that anybody has to."""
+    rows = []
+    folder = context.new_folder("accept-steps")
+    for step, what in STEPS.items():
+        with context.bare("--step", step, str(folder / "least.db")) as server:
+            limits, rounds = _rounds(context, case, bare, server, folder)
+        rows += _rows(replace(case, key=f"accept.{step}", goal=None), what, limits[1:], rounds[1:], counts=False)
     return rows
 
 

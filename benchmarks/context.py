@@ -46,10 +46,10 @@ class Context:
         raise AssertionError("unreachable")
 
     @contextmanager
-    def bare(self) -> Iterator[Server]:
-        """Run the limit: a server that keeps nothing."""
+    def bare(self, *arguments: str) -> Iterator[Server]:
+        """Run the limit: a server that keeps nothing, or one of its steps up."""
         port = free_port()
-        command = [sys.executable, "-m", "benchmarks.bare", str(port)]
+        command = [sys.executable, "-m", "benchmarks.bare", str(port), *arguments]
         with running("bare", command, port, self.folder, first=self.cores.onto(self.cores.server)) as server:
             yield server
 
