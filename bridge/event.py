@@ -73,6 +73,9 @@ class Change(StrEnum):
 TASK_NAME = 100
 """So many characters of a task's name are compared and kept with a result."""
 
+ALWAYS = "always"
+"""What `mention_when` says beside changes: whoever is named is named in whatever is told."""
+
 NEWLY_FAILING = "newly_failing"
 """What a rule may ask for beside a Change: something fails now that did not in the result before."""
 

@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bridge import message
 from bridge.event import (
+    ALWAYS,
     ESCALATION,
     FINISHED,
     NEWLY_FAILING,
@@ -702,7 +703,7 @@ def _target(rule: Rule, goal: Goal, event: Event) -> Target:
         channel=goal.channel,
         live=live,
         thread=goal.thread,
-        mention=goal.mention if any(word in goal.mention_when for word in changed) else (),
+        mention=goal.mention if any(word in goal.mention_when for word in (ALWAYS, *changed)) else (),
         quiet_if_flaky=rule.ignores_flaky and not live and event.status.unsuccessful,
         rules=(rule.name,),
         wait=goal.settle,

@@ -503,10 +503,12 @@ def test_the_same_message_asked_for_twice_lives_and_mentions_for_both() -> None:
         (Change.STILL_FAILING, (Change.BROKEN,), False),
         (Change.FIXED, (Change.BROKEN, Change.FIXED), True),
         (None, (Change.BROKEN,), False),
+        (None, ("always",), True),
+        (Change.STILL_PASSING, (Change.FIXED, "always"), True),
     ],
 )
 def test_a_mention_holds_when_the_rule_says(
-    change: Change | None, mention_when: tuple[Change, ...], mentioned: bool
+    change: Change | None, mention_when: tuple[str, ...], mentioned: bool
 ) -> None:
     goal = Goal(destination="builds", mention=("author",), mention_when=mention_when)
     (target,) = route([a_rule(goal)], an_event(change=change)).targets

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.event import NEWLY_FAILING, Change, Status
+from bridge.event import ALWAYS, NEWLY_FAILING, Change, Status
 from bridge.hours import OUTSIDE
 from bridge.route import KEYS
 
@@ -78,7 +78,7 @@ SOURCE: dict[str, Key] = {
     "api_url": Key(TEXT, "The address of the sender's API, for a self-hosted one; default: the documented address."),
 }
 
-_CHANGES: Schema = {"enum": [*(change.value for change in Change), NEWLY_FAILING]}
+_CHANGES: Schema = {"enum": [*(change.value for change in Change), NEWLY_FAILING, ALWAYS]}
 MENTION_WHEN: Schema = {"anyOf": [_CHANGES, {"type": "array", "items": _CHANGES, "minItems": 1}], "default": "broken"}
 
 GOAL: dict[str, Key] = {
@@ -98,7 +98,7 @@ GOAL: dict[str, Key] = {
         "Whom to notify: `author`, `committer`, `pusher`, `reviewers`, `owners` (by CODEOWNERS), a name under `people` "
         "or `groups`, or a list of them.",
     ),
-    "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds."),
+    "mention_when": Key(MENTION_WHEN, "On which changes `mention` holds; `always` for whatever the rule tells."),
     "settle": Key(DURATION, "Wait so long for more of the same run, and say it once."),
     "repeat": Key(DURATION, "Say again every so often what is broken, as long as it is."),
 }

@@ -22,7 +22,7 @@ from bridge.config.sections import ROLES, Named
 from bridge.config.yaml import Entry, Node, Scalar, Sequence
 from bridge.config.yaml import Mapping as Tree
 from bridge.destinations import DESTINATIONS
-from bridge.event import NEWLY_FAILING, Change, Event, Kind, Role, Status
+from bridge.event import ALWAYS, NEWLY_FAILING, Change, Event, Kind, Role, Status
 from bridge.hours import OUTSIDE, Hours, Outside
 from bridge.lookups.who import WHO
 from bridge.route import KEYS, Condition, Escalation, Expression, Goal, MatchError, Rule, condition, expression
@@ -235,6 +235,9 @@ def _warn_of_untold(
     if role is Role.AUTHOR or not heard or any(source.type in TELLS[role] for source in heard):
         return
     asked = [source for source in heard if source.type in WHO and role in (Role.REVIEWERS, Role.OWNERS)]
+    request = Event(source="", type="", kind=Kind.CHANGE_REQUEST)
+    if asked and role is Role.REVIEWERS and any(one.key == "kind" and one.holds(request) for one in conditions):
+        return  # a pull request's own webhook tells who is asked
     if not asked:
         known = sorted(TELLS[role] | (frozenset(WHO) if role in (Role.REVIEWERS, Role.OWNERS) else frozenset()))
         what = "no source of this rule tells" if len(heard) > 1 else f"'{short(heard[0].name)}' does not tell"
@@ -446,7 +449,7 @@ def _mention(reader: Reader, node: Node, path: str, names: Names) -> tuple[str, 
 
 
 def _changes(reader: Reader, node: Node, path: str, _names: Names) -> tuple[str, ...]:
-    words = [*(change.value for change in Change), NEWLY_FAILING]
+    words = [*(change.value for change in Change), NEWLY_FAILING, ALWAYS]
     chosen = [reader.choice(item, where, words) for item, where in reader.items(node, path)]
     return tuple(word for word in chosen if word)
 

@@ -132,6 +132,15 @@ def test_a_role_is_asked_of_the_sources_that_the_rule_hears(lines):
     assert [line for line in lines(text + rule.replace("ci}", "github}")) if ".mention" in line] == []
 
 
+def test_a_pull_request_s_own_webhook_tells_who_reviews_it(lines):
+    rule = "  - {name: g, match: {kind: KIND}, to: bot, mention: reviewers, mention_when: always}\n"
+    warned = [
+        any("'reviewers' needs" in line for line in lines(TEXT + rule.replace("KIND", kind)))
+        for kind in ("change_request", "pipeline")
+    ]
+    assert warned == [False, True]
+
+
 def test_who_can_be_found_by_e_mail_needs_no_id(lines):
     text = TEXT.replace("mona: {slack: U0MONALISA,", "mona: {").replace("{slack: U0MONALISA, ", "{")
     rule = "  - {name: g, to: bot, mention: mona}\n"
