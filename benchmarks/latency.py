@@ -96,6 +96,8 @@ def _at_half(context: Context, chat: Chat, seconds: float) -> list[Row]:
         if not most:
             chat.forget()
             most, _, _ = delivering(context, chat, product, server, context.seconds)
+        _warm(context, chat, product, server)
+        latencies_ms(context, chat, product, server, most / 2, 1)  # what a start has yet to do is measured as a start
         times = latencies_ms(context, chat, product, server, most / 2, seconds)
     beside = f"at {most / 2:,.0f}/s of {most:,.0f}/s"
     return [

@@ -2,8 +2,8 @@
 
 Whatever waits is one transaction: its statements run on the loop (they take microseconds, and a thread that runs them
 would fight with the loop for the interpreter), COMMIT only writes the log, and one ``fdatasync`` of the log in a thread
-makes it durable. Only then those hear who asked for durability. What comes meanwhile is the next transaction. One event
-alone, on a disk that answers at once, is synced without the thread: handing it over would take longer.
+makes it durable. Only then those hear who asked for durability. What comes meanwhile is the next transaction. A few
+events, on a disk that answers at once, are synced without the thread: a busy loop lets it wait longer than that takes.
 
 A committed frame of the write-ahead log that was synced is what ``synchronous=FULL`` gives too; with ``NORMAL`` SQLite
 leaves this one sync to us and keeps all others (before and after a checkpoint, and when the log begins anew).
@@ -35,7 +35,10 @@ BATCH = 256
 BUSY_TIMEOUT = timedelta(seconds=3)  # another process may hold the write lock so long; senders wait 10 s, two turns
 BUSY_AGAIN = 0.005  # seconds
 SYNC_WITHIN = 0.2  # seconds: until what nobody waits for is synced, too
-QUICK_SYNC = 0.0015  # seconds; a disk that lately took no longer is not worth a thread for one event alone
+FEW = 4  # events whose sync may hold up the loop
+QUICK_SYNC = (
+    0.0015  # seconds; a disk that lately took no longer is not worth a thread for them: it waits 5 ms for its turn
+)
 CHECKPOINT_AFTER = 1_000  # jobs
 LONGEST_LOG = 16_000  # pages of 4 KiB; then commits are held for the moment that it takes to begin the log anew
 
@@ -218,7 +221,7 @@ class GroupCommit:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        if len(answers) == 1 and self._log.takes < QUICK_SYNC:
+        if len(answers) <= FEW and self._log.takes < QUICK_SYNC:
             self._synced_here(answers)
             return
         self._syncing = self._loop.run_in_executor(self._thread, self._log.sync)
