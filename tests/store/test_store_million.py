@@ -98,6 +98,6 @@ async def test_what_is_asked_all_the_time_reads_few_pages_of_a_million_rows(
     assert await pages(full, _postgres_deliver.WRITE, *tried, *[[]] * 4, *[[]] * 6, ["run 1|builds"]) < FEW
     if await full.fetchval("SELECT count(*) FROM deliveries WHERE lane = 'run 3|builds'") < 100:
         assert await pages(full, _postgres_deliver.WRITE, *tried, *[[]] * 4, *shown, ["run 1|builds"]) < 2 * FEW
-    owed = [[1], ["run 3|builds"], ["run 3"], ["builds"], ["builds||run"], ["{}"], [0], [1], [AT], [True]]
+    owed = [[1], ["run 3|builds"], ["run 3"], ["builds"], ["builds||run"], ["{}"], [0], [1], [AT], [0.0], [True]]
     assert await pages(full, _postgres_accept.WRITE, *[[]] * 20, *owed) < FEW
     assert await pages(full, _postgres_accept.READ, ["run 3"], ["github"], ["key"], 1) < FEW
