@@ -57,6 +57,21 @@ def connect(path: Path, *, timeout: timedelta = BUSY_TIMEOUT) -> sqlite3.Connect
     return db
 
 
+def connect_in_turn(path: Path) -> sqlite3.Connection:
+    """As `connect`, in a thread and for a new file that others may open just now.
+
+    Whoever gives it its write-ahead log must be alone, and there SQLite does not wait.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT.total_seconds()
+    while True:
+        try:
+            return connect(path)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= until:
+                raise
+        time.sleep(BUSY_AGAIN)
+
+
 class Job:
     """One piece of a transaction. It may run twice: alone, when another one of its batch has failed."""
 

@@ -26,7 +26,7 @@ from bridge.event import Event, Identity, Track
 from bridge.store import _sqlite_deliver as delivering
 from bridge.store import _sqlite_look as looking
 from bridge.store import _sqlite_shared, rows
-from bridge.store._commit import GroupCommit, connect
+from bridge.store._commit import GroupCommit, connect, connect_in_turn
 from bridge.store._sqlite_memory import SEE, Memory
 from bridge.store.accepting import Duplicate, Entry, Known, Seen, accepting
 from bridge.store.base import (
@@ -365,7 +365,7 @@ class SqliteStore:
 
     def _migrate(self) -> None:
         try:
-            db = connect(self.path)
+            db = connect_in_turn(self.path)
             try:
                 migrate(db)
             finally:

@@ -15,6 +15,7 @@ from tests.destinations.chats import CHATS
 from tests.running import github_run, write_config
 
 TITLE = "Count retries once"
+NOTIFIED = "    notifies octocat"
 
 
 @pytest.fixture
@@ -38,7 +39,9 @@ def explained() -> dict[str, str]:
     shown = {}
     for part in done.stdout.partition("\nmessages\n")[2].split("\n\n"):
         heads = [line for line in part.split("\n") if line.startswith("  to ")]
-        below = "\n".join(line for line in part.split("\n") if line.startswith("    "))
+        told = [line for line in part.split("\n") if line.startswith("    ")]
+        assert {line for line in told if line == NOTIFIED} == {NOTIFIED}
+        below = "\n".join(line for line in told if line != NOTIFIED)
         shown |= {head.split(" ")[3]: below for head in heads}
     return shown
 
@@ -69,7 +72,7 @@ def test_each_is_printed_as_its_chat_would_show_it() -> None:
 def test_what_looks_the_same_is_printed_once() -> None:
     done = CliRunner().invoke(bridge, ["explain", "--source", "github", "run.json"])
     bot, webhook = (done.stdout.index(f"\n  to {name} ") for name in ("slack", "slack-webhook"))
-    assert done.stdout[bot + 1 : webhook].count("\n") == 0
+    assert done.stdout[bot + 1 : webhook].split("\n")[1:] == [NOTIFIED], "beside its name, who is notified there"
     assert explained()["slack"] == explained()["slack-webhook"]
 
 

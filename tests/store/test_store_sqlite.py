@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,19 @@ async def test_two_processes_that_start_together_take_turns_at_the_schema(path: 
     for store in stores:
         await store.ready()
         await store.close()
+
+
+def test_a_new_file_that_many_open_at_once_lets_them_take_turns(tmp_path: Path) -> None:
+    for number in range(10):
+        ready = threading.Barrier(8)
+
+        def opens(path: Path = tmp_path / f"{number}.db", ready: threading.Barrier = ready) -> None:
+            ready.wait()
+            _commit.connect_in_turn(path).close()
+
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(opens) for _ in range(8)]:
+                done.result()
 
 
 async def test_what_cannot_be_read_back_is_dead_and_holds_nobody_up(path: Path) -> None:
