@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from bridge import naming
+from bridge import naming, observe
 from bridge.config import Config, SourceConfig
 from bridge.destinations import mattermost, slack, zulip
 from bridge.errors import Transient
@@ -242,6 +242,7 @@ async def test_a_missing_scope_is_said_once_and_without_the_address(
 ) -> None:
     chat.faults += [error("missing_scope", needed="users:read.email", provided="chat:write")] * 2
     who = finder(chat, session, clock)
+    observe.configure("json", "info")  # whatever a test before has asked for
     with capture_logs() as lines:
         for at in (0.0, 1.0, FORBIDDEN_FOR + 1):
             clock.now = at

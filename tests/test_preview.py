@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge import preview
 from bridge.destinations import DESTINATIONS
 from bridge.event import Kind, Status
-from bridge.message import Message
+from bridge.message import DEFAULT_TEMPLATE, Message
 from bridge.preview import READERS, Line, Part, Piece, cards, texts
 from bridge.preview.shown import Shown
 from bridge.render import Renderer
@@ -64,6 +64,11 @@ def test_title_calls_links_and_form_are_seen(chat: Chat) -> None:
     assert [line.mark for part in shown for line in part.lines if line.kind == "item"] == (
         ["•", "•"] if chat.type not in ("teams", "google_chat", "telegram") else []
     )
+
+
+@pytest.mark.parametrize(("kind", "template"), [*DEFAULT_TEMPLATE.items(), (Kind.DIGEST, "unmuted")])
+def test_a_name_that_nobody_can_see_breaks_no_template(kind: Kind, template: str) -> None:
+    RENDERER.render(template, view(kind, Status.FAILURE, "\r"), "")
 
 
 @pytest.mark.parametrize("chat", CHATTED, ids=lambda chat: chat.name)
